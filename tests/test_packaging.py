@@ -1,0 +1,120 @@
+"What pip gets: a wheel with the whole library and nothing else, whose metadata is what settings.ini, pyproject.toml and the README say"
+import ast, configparser, importlib.metadata, re, subprocess, sys, tarfile, zipfile
+from email.parser import BytesParser
+from pathlib import Path
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from conftest import ROOT, none
+
+try: import tomllib
+except ModuleNotFoundError: import tomli as tomllib  # Python 3.10
+
+toml = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))
+parser = configparser.ConfigParser(delimiters=['='])
+parser.read(ROOT/'settings.ini', encoding='utf-8')
+cfg = parser['DEFAULT']
+reqs, dev_reqs = ([Requirement(o) for o in cfg[k].split()] for k in ('requirements', 'dev_requirements'))
+pins = [Requirement(o) for o in (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines() if o and not o.startswith('#')]
+
+@pytest.fixture(scope='session')
+def built(copy_to, tmp_path_factory):
+    "The sdist made from a copy of the project, and the wheel made from the unpacked sdist"
+    src, out = copy_to(tmp_path_factory.mktemp('src')), tmp_path_factory.mktemp('dist')
+    res = subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', out, src], cwd=out, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert res.returncode == 0, res.stdout
+    warned = [o for o in res.stdout.splitlines() if re.search(r'Deprecat|overwritten|SetuptoolsWarning|UserWarning', o)]
+    none(warned, 'the build warns')
+    return out
+
+@pytest.fixture(scope='session')
+def wheel(built):
+    with zipfile.ZipFile(next(built.glob('*.whl'))) as z: return {o: z.read(o) for o in z.namelist() if not o.endswith('/')}
+
+def info(wheel, name): return next(v for k, v in wheel.items() if k.endswith(f'.dist-info/{name}'))
+
+@pytest.fixture(scope='session')
+def meta(wheel): return BytesParser().parsebytes(info(wheel, 'METADATA'))
+
+def version():
+    tree = ast.parse((ROOT/'captcha_fastai/__init__.py').read_text(encoding='utf-8'))
+    return next(o.value.value for o in tree.body if isinstance(o, ast.Assign) and o.targets[0].id == '__version__')
+
+def test_metadata_from_pyproject(meta):
+    proj = toml['project']
+    assert meta['Name'] == proj['name']
+    assert meta['Summary'] == proj['description']
+    assert SpecifierSet(meta['Requires-Python']) == SpecifierSet(proj['requires-python'])
+    assert dict(o.split(', ') for o in meta.get_all('Project-URL')) == proj['urls']
+    assert meta['Version'] == version()
+
+def test_metadata_from_settings(meta):
+    assert meta['Author'] == cfg['author']
+    assert meta['Keywords'].split(',') == cfg['keywords'].split()
+    assert {'apache2': 'Apache-2.0'}[cfg['license']] == meta['License-Expression']
+    classes = meta.get_all('Classifier')
+    for o in [f'Development Status :: {cfg["status"]} - ', f'Natural Language :: {cfg["language"]}', *(f'Intended Audience :: {o}' for o in cfg['audience'].split())]:
+        assert any(c.startswith(o) for c in classes), o
+
+def test_requirements(meta):
+    got = [Requirement(o) for o in meta.get_all('Requires-Dist')]
+    assert {str(o) for o in got if o.marker is None} == {str(o) for o in reqs}
+    assert {f'{o.name}{o.specifier}' for o in got if o.marker} == {str(o) for o in dev_reqs}
+    assert {str(o.marker) for o in got if o.marker} == {'extra == "dev"'}
+    assert meta.get_all('Provides-Extra') == ['dev']
+
+def test_setuptools_bound_is_the_build_systems():
+    "The tests build without isolation, so the dev extra asks for the same setuptools"
+    assert {str(o) for o in dev_reqs if o.name == 'setuptools'} == set(toml['build-system']['requires'])
+
+def test_constraints_cover_the_requirements():
+    by_name = {canonicalize_name(o.name): o for o in pins}
+    assert len(by_name) == len(pins)
+    for o in reqs + dev_reqs:
+        pin = by_name[canonicalize_name(o.name)]
+        ver = re.fullmatch(r'==([\d.]+)', str(pin.specifier))
+        assert ver, f'{pin} is no exact version'
+        assert o.specifier.contains(ver[1]), f'constraints.txt has {pin}, settings.ini wants {o}'
+
+def test_every_import_is_a_requirement():
+    dists, names, lost = importlib.metadata.packages_distributions(), {canonicalize_name(o.name) for o in reqs}, set()
+    for fn in (ROOT/'captcha_fastai').rglob('*.py'):
+        for o in ast.walk(ast.parse(fn.read_text(encoding='utf-8'))):
+            mods = [a.name for a in o.names] if isinstance(o, ast.Import) else [o.module] if isinstance(o, ast.ImportFrom) and not o.level else []
+            for mod in {m.partition('.')[0] for m in mods} - set(sys.stdlib_module_names) - {'captcha_fastai'}:
+                if not names & {canonicalize_name(d) for d in dists.get(mod, [])}: lost.add(f'{fn.name}: {mod}')
+    none(sorted(lost), 'imported by the library, not among the requirements of settings.ini')
+
+def test_readme_is_the_long_description(meta):
+    assert meta['Description-Content-Type'] == 'text/markdown'
+    assert meta.get_payload(decode=True).decode('utf-8').strip() == (ROOT/'README.md').read_text(encoding='utf-8').strip()
+
+def test_licence_files(wheel):
+    for o in ('LICENSE', 'NOTICE'): assert info(wheel, f'licenses/{o}') == (ROOT/o).read_bytes()
+
+def test_entry_points(wheel):
+    got = configparser.ConfigParser(delimiters=['='])
+    got.optionxform = str
+    got.read_string(info(wheel, 'entry_points.txt').decode())
+    assert dict(got['console_scripts']) == dict(o.split('=') for o in cfg['console_scripts'].split())
+    assert dict(got['nbdev']) == {'captcha_fastai': 'captcha_fastai._modidx:d'}
+
+def test_commands_exist(wheel):
+    for o in cfg['console_scripts'].split():
+        mod, func = o.partition('=')[2].split(':')
+        assert mod.replace('.', '/') + '.py' in wheel, f'{o}: no such module'
+        defs = [d.name for d in ast.parse(wheel[mod.replace('.', '/') + '.py']).body if isinstance(d, ast.FunctionDef)]
+        assert func in defs, f'{o}: no such function'
+
+def test_wheel_is_the_library(wheel, tracked):
+    "Every file of the package, data included, and nothing of notebooks, tests and tools"
+    got = {o for o in wheel if '.dist-info/' not in o}
+    none(sorted(got ^ {o.as_posix() for o in tracked if o.parts[0] == 'captcha_fastai'}), 'in the wheel or in the package folder, not in both')
+
+def test_sdist_is_the_project(built, tracked):
+    "Whoever unpacks the sdist can build, read the lessons and run the tests"
+    with tarfile.open(next(built.glob('*.tar.gz'))) as t: got = {Path(*Path(o.name).parts[1:]).as_posix() for o in t if o.isfile()}
+    want = {o.as_posix() for o in tracked if not o.parts[0].startswith('.')}
+    none(sorted(want - got), 'missing from the sdist')
+    none(sorted(o for o in got - want - {'PKG-INFO', 'setup.cfg'} if not o.startswith('captcha_fastai.egg-info/')), 'in the sdist, but not of the project')
