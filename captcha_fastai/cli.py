@@ -99,6 +99,7 @@ def labelled(
         if col not in rows[0]: raise CaptchaError(f"{path} has no column {col!r}; its first line must name the columns file and text")
     return path.parent,[o['file'] for o in rows],[o['text'] or '' for o in rows]
 
+# %% ../nbs/13_cli.ipynb #010255fd
 class EpochLines(Callback):
     "One line an epoch, with the time left"
     order = 61
@@ -119,8 +120,10 @@ def _fit(learn, epochs, lr, cbs, start_epoch=0):
     with redirect_stdout(sys.stderr), (nullcontext() if bar else learn.no_bar()), (nullcontext() if bar else learn.no_logging()):
         learn.fit_one_cycle(epochs, lr, start_epoch=start_epoch, cbs=cbs if bar else cbs+[EpochLines()])
 
+
+# %% ../nbs/13_cli.ipynb #ffaa9ef3
 def _report_left_out(left_out):
-    for _,reason in left_out: say(f'left out: {reason}')
+    for o in left_out: say(f'left out: {o[-1]}')
 
 def train_reader(
     data:str,                # Folder, or CSV with columns `file` and `text`
@@ -145,9 +148,9 @@ def train_reader(
         T = n_columns(learn.model.to(dls.device), dls.one_batch()[0])
         if bad := infeasible(dls, T):
             names = {o[0] for o in bad}
-            left_out += [(n, f"{n}: {t!r} needs {need} columns, the model has {T}") for n,t,need in bad]
+            left_out += [(None, n, f"{n}: {t!r} needs {need} columns, the model has {T}") for n,t,need in bad]
             keep = [(f,t) for f,t in zip(dls.report.facts, dls.report.labels) if str(f.file) not in names]
-            if not keep: raise CaptchaError(f"none of the pictures can be used: {left_out[-1][1]}")
+            if not keep: raise CaptchaError(f"none of the pictures can be used: {left_out[-1][-1]}")
             set_seed(seed)
             dls = CaptchaDataLoaders.from_lists('.', [f.file for f,_ in keep], [t for _,t in keep], valid_pct=valid_pct, seed=seed, bs=bs)
             learn = captcha_learner(dls, arch)
@@ -162,6 +165,8 @@ def train_reader(
         figures |= {f'valid_{k}':v for k,v in score_texts(learn.vocab.decode_batch(dec), learn.vocab.decode_batch(targ)).items() if k!='n'}
     return learn,Reader.from_learner(learn, facts=dict(training=figures)),figures,left_out
 
+
+# %% ../nbs/13_cli.ipynb #9d452668
 def _arch(name):
     if name not in archs: raise CaptchaError(f"no arch {name!r}; there are {', '.join(archs)}")
     return archs[name]
@@ -226,6 +231,8 @@ def evaluate(
     figures = score_texts([o.text for o,_ in good], [t for _,t in good])
     return figures | dict(images_per_second=round(len(readings)/took, 1), unreadable=len(readings)-len(good)),readings,texts
 
+
+# %% ../nbs/13_cli.ipynb #161e3b57
 @command
 def captcha_eval(
     reader:str, # Folder that captcha_train saved
@@ -302,6 +309,8 @@ def results_picture(
     fig.tight_layout(); fig.savefig(file, dpi=90)
     return Path(file)
 
+
+# %% ../nbs/13_cli.ipynb #4c38ac45
 @command
 def captcha_demo(
     data:str=None, # Train on this labelled folder or CSV instead of drawn captchas

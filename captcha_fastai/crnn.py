@@ -115,7 +115,7 @@ def halvings(
         res.append((sh,sw))
     return res
 
-@captcha_arch(epochs=15, lr=4e-3, bs=32)
+@captcha_arch(epochs=16, lr=2e-3, bs=32)
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
     size:tuple,                      # (h,w) of the pictures in pixels

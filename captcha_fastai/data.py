@@ -25,7 +25,7 @@ from fastai.vision.data import get_grid
 from fastai.torch_core import TitledStr
 from fastai.vision.augment import AffineCoordTfm, Brightness, Contrast, RandTransform, affine_mat, rotate_mat, setup_aug_tfms
 from fastai.vision.core import TensorImage
-from fastcore.all import L, delegates, range_of
+from fastcore.all import L, delegates, patch
 from plum import dispatch
 
 from .core import (CaptchaError, CaptchaImage, PictureError, TensorLabel, Vocab, is_grey, norm_text, open_picture,
@@ -73,6 +73,8 @@ def captcha_grid(
     if figsize is None: figsize = (3*ncols, nrows*(3*hw[0]/hw[1] + .15 + .22*lines))
     return list(get_grid(n, nrows=nrows, ncols=ncols, figsize=figsize))
 
+
+# %% ../nbs/02_data.ipynb #57eaf6d1
 def _items(x): return [CaptchaImage(*o) for o in zip(*x)]
 
 @dispatch
@@ -251,7 +253,7 @@ class DataReport:
     "What a set of labelled pictures holds, what was left out and why, and which pictures occur twice"
     facts:list=field(repr=False)                        # `PictureFacts` of the pictures used
     labels:list=field(repr=False)                       # Their texts
-    left_out:list=field(default_factory=list)           # (file, reason) of those not used
+    left_out:list=field(default_factory=list)           # (place among those given, file, reason) of those not used
     valid:set=field(default_factory=set, repr=False)    # Places of the validation pictures in `facts`
 
     def __len__(self): return len(self.facts)
@@ -287,10 +289,11 @@ class DataReport:
                  f"same picture on both sides of the split: {len(self.across)}; equal pictures with different texts: {len(self.contradictions)}"]
         for title,groups in (('both sides', self.across), ('different texts', self.contradictions)):
             lines += [f"  {title}: {', '.join(picture_name(o) for o in g)}" for g in groups]
-        if self.left_out: lines += [f"left out: {len(self.left_out)}"] + [f"  {reason}" for _,reason in self.left_out]
+        if self.left_out: lines += [f"left out: {len(self.left_out)}"] + [f"  {reason}" for *_,reason in self.left_out]
         return '\n'.join(lines)
     _repr_pretty_ = lambda self,p,cycle: p.text(str(self))
 
+# %% ../nbs/02_data.ipynb #8d3bcac8
 def check_data(
     fnames,              # Paths of pictures
     labels,              # Their texts
@@ -300,25 +303,16 @@ def check_data(
     "Open every picture once and check every label; what can't be used is in the report's `left_out`"
     facts,opened = scan_pictures(fnames, hold_mb)
     good,texts,left_out = [],[],[]
-    for o,text in zip(facts, labels):
+    for i,(o,text) in enumerate(zip(facts, labels)):
         text = norm_text(str(text))
         bad = [c for c in text if vocab is not None and c not in vocab]
         reason = (o.error or (f"{picture_name(o.file)}: its label is empty" if not text else None) or
                   (f"{picture_name(o.file)}: character {bad[0]!r} of its label {text!r} is not in the vocabulary {vocab.chars!r}" if bad else None))
-        if reason: left_out.append((o.file, reason)); opened.pop(o.file, None)
+        if reason: left_out.append((i, o.file, reason)); opened.pop(o.file, None)
         else: good.append(o); texts.append(text)
     return DataReport(good, texts, left_out),opened
 
 # %% ../nbs/02_data.ipynb #56605369
-def _pictures_in(path):
-    "Paths of the pictures below `path`, sorted so that a seed means the same split on every machine"
-    path = Path(path)
-    if not path.exists(): raise CaptchaError(f"no such folder: {path}")
-    if not path.is_dir(): raise CaptchaError(f"{path} is not a folder")
-    files = sorted(get_image_files(path), key=lambda o: o.relative_to(path).as_posix())
-    if not files: raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
-    return files
-
 class CaptchaDataLoaders(DataLoaders):
     "`DataLoaders` of captchas, by fastai's factory names; each one checks the data and ends in `from_dblock`"
     @classmethod
@@ -347,12 +341,13 @@ class CaptchaDataLoaders(DataLoaders):
         if isinstance(vocab, str): vocab = Vocab(vocab)
         report,opened = check_data(fnames.map(lambda f: path/f), labels, vocab, hold_mb)
         if report.left_out and not skip_bad:
-            raise CaptchaError(f"{len(report.left_out)} of {len(fnames)} pictures can't be used: {report.left_out[0][1]}"
+            raise CaptchaError(f"{len(report.left_out)} of {len(fnames)} pictures can't be used: {report.left_out[0][-1]}"
                                f"{' (and more)' if len(report.left_out)>1 else ''}; mend or remove them, or leave them out with skip_bad=True (--skip-bad)")
-        if not len(report): raise CaptchaError(f"none of {len(fnames)} pictures can be used: {report.left_out[0][1]}")
+        if not len(report): raise CaptchaError(f"none of {len(fnames)} pictures can be used: {report.left_out[0][-1]}")
         items = list(zip([o.file for o in report.facts], report.labels))
-        if splitter is None: splitter = RandomSplitter(max(valid_pct, (1+1e-6)/len(items)) if valid_pct else 0, seed=seed)
-        valid = list(map(int, splitter(items)[1]))
+        if splitter is None: splitter = RandomSplitter(max(valid_pct, (1+1e-6)/len(fnames)) if valid_pct else 0, seed=seed)
+        chosen,bad = set(map(int, splitter(fnames)[1])),{i for i,_,_ in report.left_out}
+        valid = [new for new,old in enumerate(i for i in range(len(fnames)) if i not in bad) if old in chosen]
         if len(valid)==len(items): raise CaptchaError(f"{len(items)} picture(s) leave none to train on; add pictures, or set valid_pct=0")
         report.valid = set(valid)
         picture = PictureBlock(size, channels, hold_mb)
@@ -363,61 +358,73 @@ class CaptchaDataLoaders(DataLoaders):
         dls.report = report
         return dls
 
-    @classmethod
-    def from_folder(cls,
-        path:str|Path,               # Folder, searched with its subfolders
-        label_func=captcha_label,    # Path to text
-        **kwargs):
-        "From every picture below a folder, its text given by `label_func` of its path"
-        files = L(_pictures_in(path))
-        return cls.from_lists(Path(path), files.map(lambda o: o.relative_to(path)), files.map(label_func), **kwargs)
+# %% ../nbs/02_data.ipynb #911e99f6
+def _pictures_in(path):
+    "Paths of the pictures below `path`, sorted so that a seed means the same split on every machine"
+    path = Path(path)
+    if not path.exists(): raise CaptchaError(f"no such folder: {path}")
+    if not path.is_dir(): raise CaptchaError(f"{path} is not a folder")
+    files = sorted(get_image_files(path), key=lambda o: o.relative_to(path).as_posix())
+    if not files: raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
+    return files
 
-    @classmethod
-    def from_name_func(cls,
-        path:str|Path,               # Where a `Learner` keeps its files
-        fnames,                      # Paths of pictures, relative to `path` or absolute
-        label_func=captcha_label,    # File name (a str) to text
-        **kwargs):
-        "From paths, their text given by `label_func` of the file name"
-        return cls.from_lists(path, fnames, L(fnames).map(lambda o: label_func(Path(o).name)), **kwargs)
+@patch(cls_method=True)
+@delegates(CaptchaDataLoaders.from_lists)
+def from_folder(cls:CaptchaDataLoaders,
+    path:str|Path,               # Folder, searched with its subfolders
+    label_func=captcha_label,    # Path to text
+    **kwargs):
+    "From every picture below a folder, its text given by `label_func` of its path"
+    files = L(_pictures_in(path))
+    return cls.from_lists(Path(path), files.map(lambda o: o.relative_to(path)), files.map(label_func), **kwargs)
 
-    @classmethod
-    def from_df(cls,
-        df:pd.DataFrame,             # A row for each picture
-        path:str|Path='.',           # What the paths in `df` are relative to
-        fn_col=0,                    # Name or number of the column of paths
-        label_col=1,                 # Name or number of the column of texts
-        folder:str=None,             # Subfolder of `path` that holds the pictures
-        suff:str='',                 # Ending to add to each path
-        valid_col=None,              # Column of booleans: is the row for validation?
-        **kwargs):
-        "From a table"
-        def col(c):
-            if isinstance(c, int) and c<df.shape[1]: return df.iloc[:,c]
-            if c in df.columns: return df[c]
-            raise CaptchaError(f"the table has no column {c!r}; its columns are {', '.join(map(str, df.columns))}")
-        pref = Path(path)/(folder or '')
-        if valid_col is not None: kwargs['splitter'] = IndexSplitter(np.flatnonzero(col(valid_col).astype(bool)).tolist())
-        labels = ['' if pd.isna(o) else str(o) for o in col(label_col)]
-        return cls.from_lists(pref, [f'{o}{suff}' for o in col(fn_col)], labels, **kwargs)
+# %% ../nbs/02_data.ipynb #efb1e2ba
+@patch(cls_method=True)
+@delegates(CaptchaDataLoaders.from_lists)
+def from_name_func(cls:CaptchaDataLoaders,
+    path:str|Path,               # Where a `Learner` keeps its files
+    fnames,                      # Paths of pictures, relative to `path` or absolute
+    label_func=captcha_label,    # File name (a str) to text
+    **kwargs):
+    "From paths, their text given by `label_func` of the file name"
+    return cls.from_lists(path, fnames, L(fnames).map(lambda o: label_func(Path(o).name)), **kwargs)
 
-    @classmethod
-    def from_csv(cls,
-        path:str|Path,               # Folder of the CSV
-        csv_fname='labels.csv',      # Its name
-        header='infer',              # As in `pd.read_csv`
-        delimiter:str=None,          # As in `pd.read_csv`
-        **kwargs):
-        "From a CSV; every cell is read as text, so that 007 stays 007"
-        file = Path(path)/csv_fname
-        try: df = pd.read_csv(file, header=header, delimiter=delimiter, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as e: raise CaptchaError(f"cannot read {file}: {e}") from None
-        return cls.from_df(df, path=path, **kwargs)
+# %% ../nbs/02_data.ipynb #708cc5a2
+@patch(cls_method=True)
+@delegates(CaptchaDataLoaders.from_lists)
+def from_df(cls:CaptchaDataLoaders,
+    df:pd.DataFrame,             # A row for each picture
+    path:str|Path='.',           # What the paths in `df` are relative to
+    fn_col=0,                    # Name or number of the column of paths
+    label_col=1,                 # Name or number of the column of texts
+    folder:str=None,             # Subfolder of `path` that holds the pictures
+    suff:str='',                 # Ending to add to each path
+    valid_col=None,              # Column of booleans: is the row for validation?
+    **kwargs):
+    "From a table"
+    def col(c):
+        if isinstance(c, int) and c<df.shape[1]: return df.iloc[:,c]
+        if c in df.columns: return df[c]
+        raise CaptchaError(f"the table has no column {c!r}; its columns are {', '.join(map(str, df.columns))}")
+    pref = Path(path)/(folder or '')
+    if valid_col is not None: kwargs['splitter'] = IndexSplitter([i for i,o in enumerate(col(valid_col)) if str(o).strip().lower() in ('true','yes','1','1.0')])
+    labels = ['' if pd.isna(o) else str(o) for o in col(label_col)]
+    return cls.from_lists(pref, [f'{o}{suff}' for o in col(fn_col)], labels, **kwargs)
 
-CaptchaDataLoaders.from_folder = delegates(CaptchaDataLoaders.from_lists)(CaptchaDataLoaders.from_folder)
-CaptchaDataLoaders.from_name_func = delegates(CaptchaDataLoaders.from_lists)(CaptchaDataLoaders.from_name_func)
-CaptchaDataLoaders.from_df = delegates(CaptchaDataLoaders.from_lists)(CaptchaDataLoaders.from_df)
-CaptchaDataLoaders.from_csv = delegates(CaptchaDataLoaders.from_df)(CaptchaDataLoaders.from_csv)
+# %% ../nbs/02_data.ipynb #39672a80
+@patch(cls_method=True)
+@delegates(CaptchaDataLoaders.from_df)
+def from_csv(cls:CaptchaDataLoaders,
+    path:str|Path,               # Folder of the CSV
+    csv_fname='labels.csv',      # Its name
+    header='infer',              # As in `pd.read_csv`
+    delimiter:str=None,          # As in `pd.read_csv`
+    **kwargs):
+    "From a CSV; every cell is read as text, so that 007 stays 007"
+    file = Path(path)/csv_fname
+    try: df = pd.read_csv(file, header=header, delimiter=delimiter, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as e: raise CaptchaError(f"cannot read {file}: {e}") from None
+    return cls.from_df(df, path=path, **kwargs)
 
 # %% ../nbs/02_data.ipynb #afb91d65
 captchas_url = 'https://github.com/AakashKumarNain/CaptchaCracker/raw/master/captcha_images_v2.zip'

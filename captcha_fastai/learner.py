@@ -78,6 +78,7 @@ class BFloat16(Callback):
 
     def after_fit(self): self._remove()
 
+# %% ../nbs/06_learner.ipynb #2d4363b2
 def half_precision_cbs(
     device,    # Where the model runs
 )->list:       # Callbacks; none where half precision gains nothing
@@ -98,12 +99,15 @@ def item_names(
     items = getattr(ds, 'items', range(len(ds)))
     return [picture_name(o[0] if isinstance(o, tuple) else o) if not isinstance(o, int) else f'item {o}' for o in items]
 
+# %% ../nbs/06_learner.ipynb #b3be088c
 def targets(
     ds,             # `Datasets` or another data set whose items end in a label
 )->list:            # `(L,)` ids for each item
     "The encoded labels of a data set, without opening a picture where that can be helped"
     return [ds.tls[-1][i] if hasattr(ds, 'tls') else ds[i][-1] for i in range(len(ds))]
 
+
+# %% ../nbs/06_learner.ipynb #fb903400
 def infeasible(
     dls,       # `DataLoaders` of captchas
     T:int,     # Columns of the model's output
@@ -129,6 +133,7 @@ def n_columns(
     model.train(was)
     return out.shape[1]
 
+# %% ../nbs/06_learner.ipynb #53b1f3b7
 class CTCCheck(Callback):
     "Before the first batch: raises `CaptchaError` naming the labels that the model's columns can't emit"
     order = -5
