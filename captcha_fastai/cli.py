@@ -101,8 +101,8 @@ def labelled(
 
 # %% ../nbs/13_cli.ipynb #010255fd
 class EpochLines(Callback):
-    "One line an epoch, with the time left"
-    order = 61
+    "One line an epoch, with the time left; written once the epoch's state is safe"
+    order = 90
     def __init__(self, write=say): self.write = write
     def before_fit(self): self.begun,self.live,self.done = time.perf_counter(),False,0
     def before_train(self): self.live = True
@@ -190,22 +190,20 @@ def captcha_train(
     if out.exists() and not overwrite: raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")
     if out.exists() and not (out/'reader.json').exists(): raise CaptchaError(f"{out} exists and is not a saved reader; give another --out")
     if resume and not (part/'state.pth').exists(): raise CaptchaError(f"nothing to resume: there is no {part/'state.pth'}")
-    if part.exists() and not (resume or overwrite): raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
+    if (part/'state.pth').exists() and not (resume or overwrite): raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
     asked = dict(data=str(Path(data).resolve()), arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad)
     if resume:
         was = json.loads((part/'asked.json').read_text())
         if differ := [k for k in asked if was[k]!=asked[k]]:
             raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was[differ[0]]!r}, not {asked[differ[0]]!r}")
     made = _arch(arch)
-    fresh = not part.exists()
     part.mkdir(parents=True, exist_ok=True)
+    if overwrite and not resume: (part/'state.pth').unlink(missing_ok=True)
     (part/'asked.json').write_text(json.dumps(asked))
     try: _,reader,figures,left_out = train_reader(data, made, part/'state.pth', epochs, valid_pct, seed, skip_bad, resume)
-    except CaptchaError:
-        if fresh: shutil.rmtree(part)
-        raise
-    except KeyboardInterrupt:
-        say(f'\nstopped; go on with the same command and --resume')
+    except BaseException as e:
+        if not (part/'state.pth').exists(): shutil.rmtree(part)
+        elif isinstance(e, KeyboardInterrupt): say('\nstopped; go on with the same command and --resume')
         raise
     reader.save(out, overwrite=overwrite)
     shutil.rmtree(part)
@@ -289,7 +287,7 @@ def write_csv(
     os.replace(tmp, path)
 
 # %% ../nbs/13_cli.ipynb #1a297a15
-demo_styles,demo_n,demo_epochs = list(STYLES),(4000,400),10
+demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(5000,400),9
 
 def results_picture(
     readings,          # `Reading`s whose `file` can be opened

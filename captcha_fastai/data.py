@@ -12,6 +12,7 @@ __all__ = ['captchas_url', 'captcha_label', 'CaptchaTransform', 'captcha_grid', 
 # %% ../nbs/02_data.ipynb #746cb419
 import hashlib, os
 from collections import Counter, defaultdict
+from functools import partial
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from fastai.data.all import (DataBlock, DataLoaders, DisplayedTransform, IndexSp
                              Transform, TransformBlock, get_image_files, untar_data, IntToFloatTensor)
 from fastai.vision.data import get_grid
 from fastai.torch_core import TitledStr
-from fastai.vision.augment import AffineCoordTfm, Brightness, Contrast, RandTransform, affine_mat, rotate_mat, setup_aug_tfms
+from fastai.vision.augment import AffineCoordTfm, Brightness, Contrast, affine_mat, rotate_mat, setup_aug_tfms
 from fastai.vision.core import TensorImage
-from fastcore.all import L, delegates, patch
+from fastcore.all import L, compose, delegates, patch
 from plum import dispatch
 
 from .core import (CaptchaError, CaptchaImage, PictureError, TensorLabel, Vocab, is_grey, norm_text, open_picture,
@@ -168,7 +169,7 @@ class EncodeText(DisplayedTransform):
 
 # %% ../nbs/02_data.ipynb #44121222
 class CaptchaDL(TfmdDL):
-    "A `TfmdDL` that keeps finished items in memory, up to `hold_mb`, where no item transform is random"
+    "A `TfmdDL` that keeps finished items in memory, up to `hold_mb`, where `ToTensor` is the only item transform"
     def __init__(self,
         dataset,            # As for `TfmdDL`
         bs:int=64,          # Pictures in a batch
@@ -183,7 +184,7 @@ class CaptchaDL(TfmdDL):
 
     def holds(self):
         "Are items kept?"
-        return self.hold_mb>0 and not any(isinstance(o, RandTransform) for o in self.after_item)
+        return self.hold_mb>0 and all(isinstance(o, ToTensor) for o in self.after_item)
 
     def do_item(self, s):
         if s in self.held: return self.held[s]
@@ -221,15 +222,9 @@ def jitter_mat(
 ):                         # `(bs,3,3)` matrices
     "An affine matrix for each picture: shifted, scaled in height and width apart, sheared"
     u = lambda m: x.new_empty(x.size(0), dtype=torch.float32).uniform_(-m, m)
-    return affine_mat(1+u(max_scale), u(max_shear), u(2*max_shift), 0*u(1), 1+u(max_scale), u(2*max_shift))
-
-class _JitterMat:
-    def __init__(self, **kwargs): self.kwargs = kwargs
-    def __call__(self, x): return jitter_mat(x, **self.kwargs)
-
-class _RotateMat:
-    def __init__(self, max_deg, p): self.max_deg,self.p = max_deg,p
-    def __call__(self, x): return rotate_mat(x, max_deg=self.max_deg, p=self.p)
+    zero = u(0)
+    return affine_mat(1+u(max_scale), u(max_shear),   u(2*max_shift),    # coordinates run from -1 to 1: twice the share
+                      zero,           1+u(max_scale), u(2*max_shift))
 
 class TrainAffine(AffineCoordTfm):
     "`AffineCoordTfm` that leaves validation batches alone (fastai's resamples them by an identity matrix)"
@@ -243,18 +238,18 @@ def captcha_augment(
     **kwargs
 )->list:                    # Batch transforms, acting on training batches only
     "Batch augmentation for text: affine jitter, brightness, contrast. No flips: a mirrored d is a b"
-    affine = TrainAffine(aff_fs=[_RotateMat(max_rotate, p=1.), _JitterMat(**kwargs)], pad_mode='border')
+    affine = TrainAffine(aff_fs=[partial(rotate_mat, max_deg=max_rotate, p=1.), partial(jitter_mat, **kwargs)], pad_mode='border')
     light = [] if not max_lighting else [Brightness(max_lighting=max_lighting, p=p_lighting), Contrast(max_lighting=max_lighting, p=p_lighting)]
     return [affine] + setup_aug_tfms(light)
 
 # %% ../nbs/02_data.ipynb #6474cd2d
-@dataclass
+@dataclass(repr=False)
 class DataReport:
     "What a set of labelled pictures holds, what was left out and why, and which pictures occur twice"
-    facts:list=field(repr=False)                        # `PictureFacts` of the pictures used
+    facts:list                                          # `PictureFacts` of the pictures used
     labels:list=field(repr=False)                       # Their texts
     left_out:list=field(default_factory=list)           # (place among those given, file, reason) of those not used
-    valid:set=field(default_factory=set, repr=False)    # Places of the validation pictures in `facts`
+    valid:set=field(default_factory=set)                # Places of the validation pictures in `facts`
 
     def __len__(self): return len(self.facts)
     @property
@@ -280,18 +275,17 @@ class DataReport:
         "Groups of files with equal pixels and different texts"
         return [[self.facts[i].file for i in g] for g in self.twins if len({self.labels[i] for i in g})>1]
 
-    def __str__(self):
+    def __repr__(self):
         join = lambda c,f=str: ', '.join(f'{f(k)} ({n})' for k,n in c.most_common())
         lines = [f"{len(self)} pictures: {len(self)-len(self.valid)} to train on, {len(self.valid)} to validate",
-                 f"size: {join(self.sizes, lambda s: f'{s[1]}x{s[0]}')}, {'grey' if self.grey else 'colour'}",
+                 f"height x width: {join(self.sizes, lambda s: f'{s[0]}x{s[1]}')}, {'grey' if self.grey else 'colour'}",
                  f"text length: {join(self.lengths)}",
-                 f"{len(self.chars)} characters: {' '.join(f'{c} {n}' for c,n in sorted(self.chars.items()))}",
+                 f"{len(self.chars)} characters: {', '.join(f'{c if c.strip() else repr(c)} ({n})' for c,n in sorted(self.chars.items()))}",
                  f"same picture on both sides of the split: {len(self.across)}; equal pictures with different texts: {len(self.contradictions)}"]
         for title,groups in (('both sides', self.across), ('different texts', self.contradictions)):
             lines += [f"  {title}: {', '.join(picture_name(o) for o in g)}" for g in groups]
         if self.left_out: lines += [f"left out: {len(self.left_out)}"] + [f"  {reason}" for *_,reason in self.left_out]
         return '\n'.join(lines)
-    _repr_pretty_ = lambda self,p,cycle: p.text(str(self))
 
 # %% ../nbs/02_data.ipynb #8d3bcac8
 def check_data(
@@ -304,7 +298,7 @@ def check_data(
     facts,opened = scan_pictures(fnames, hold_mb)
     good,texts,left_out = [],[],[]
     for i,(o,text) in enumerate(zip(facts, labels)):
-        text = norm_text(str(text))
+        text = norm_text(str(text)).strip()
         bad = [c for c in text if vocab is not None and c not in vocab]
         reason = (o.error or (f"{picture_name(o.file)}: its label is empty" if not text else None) or
                   (f"{picture_name(o.file)}: character {bad[0]!r} of its label {text!r} is not in the vocabulary {vocab.chars!r}" if bad else None))
@@ -312,7 +306,7 @@ def check_data(
         else: good.append(o); texts.append(text)
     return DataReport(good, texts, left_out),opened
 
-# %% ../nbs/02_data.ipynb #56605369
+# %% ../nbs/02_data.ipynb #d21fb964
 class CaptchaDataLoaders(DataLoaders):
     "`DataLoaders` of captchas, by fastai's factory names; each one checks the data and ends in `from_dblock`"
     @classmethod
@@ -338,17 +332,20 @@ class CaptchaDataLoaders(DataLoaders):
         if len(fnames)!=len(labels): raise CaptchaError(f"{len(fnames)} pictures but {len(labels)} labels")
         if len(fnames)==0: raise CaptchaError("no pictures were given")
         if not 0<=valid_pct<1: raise CaptchaError(f"valid_pct must be at least 0 and below 1, not {valid_pct}")
+        if bs<1: raise CaptchaError(f"bs must be at least 1, not {bs}")
         if isinstance(vocab, str): vocab = Vocab(vocab)
         report,opened = check_data(fnames.map(lambda f: path/f), labels, vocab, hold_mb)
         if report.left_out and not skip_bad:
             raise CaptchaError(f"{len(report.left_out)} of {len(fnames)} pictures can't be used: {report.left_out[0][-1]}"
-                               f"{' (and more)' if len(report.left_out)>1 else ''}; mend or remove them, or leave them out with skip_bad=True (--skip-bad)")
+                               f"{' (and more)' if len(report.left_out)>1 else ''}; mend or remove them, or leave them out with skip_bad=True (in a terminal --skip-bad)")
         if not len(report): raise CaptchaError(f"none of {len(fnames)} pictures can be used: {report.left_out[0][-1]}")
         items = list(zip([o.file for o in report.facts], report.labels))
+        splitter_given = splitter is not None
         if splitter is None: splitter = RandomSplitter(max(valid_pct, (1+1e-6)/len(fnames)) if valid_pct else 0, seed=seed)
         chosen,bad = set(map(int, splitter(fnames)[1])),{i for i,_,_ in report.left_out}
         valid = [new for new,old in enumerate(i for i in range(len(fnames)) if i not in bad) if old in chosen]
         if len(valid)==len(items): raise CaptchaError(f"{len(items)} picture(s) leave none to train on; add pictures, or set valid_pct=0")
+        if not valid and (valid_pct or splitter_given): raise CaptchaError("the split leaves no picture to validate on; give more pictures, or valid_pct=0")
         report.valid = set(valid)
         picture = PictureBlock(size, channels, hold_mb)
         picture.type_tfms[0].setup_from(report.facts, opened)
@@ -407,7 +404,12 @@ def from_df(cls:CaptchaDataLoaders,
         if c in df.columns: return df[c]
         raise CaptchaError(f"the table has no column {c!r}; its columns are {', '.join(map(str, df.columns))}")
     pref = Path(path)/(folder or '')
-    if valid_col is not None: kwargs['splitter'] = IndexSplitter([i for i,o in enumerate(col(valid_col)) if str(o).strip().lower() in ('true','yes','1','1.0')])
+    if valid_col is not None:
+        words = {'true':True,'yes':True,'1':True,'false':False,'no':False,'0':False}
+        flags = [words.get(str(o).strip().lower()) for o in col(valid_col)]
+        if None in flags: raise CaptchaError(f"column {valid_col!r} must hold true or false, not {list(col(valid_col))[flags.index(None)]!r}")
+        kwargs['splitter'] = IndexSplitter([i for i,o in enumerate(flags) if o])
+    if pd.api.types.is_float_dtype(col(label_col)): raise CaptchaError(f"column {label_col!r} holds floats, not texts; read the table with dtype=str")
     labels = ['' if pd.isna(o) else str(o) for o in col(label_col)]
     return cls.from_lists(pref, [f'{o}{suff}' for o in col(fn_col)], labels, **kwargs)
 
@@ -418,11 +420,11 @@ def from_csv(cls:CaptchaDataLoaders,
     path:str|Path,               # Folder of the CSV
     csv_fname='labels.csv',      # Its name
     header='infer',              # As in `pd.read_csv`
-    delimiter:str=None,          # As in `pd.read_csv`
+    delimiter:str=',',           # As in `pd.read_csv`
     **kwargs):
     "From a CSV; every cell is read as text, so that 007 stays 007"
     file = Path(path)/csv_fname
-    try: df = pd.read_csv(file, header=header, delimiter=delimiter, dtype=str, keep_default_na=False)
+    try: df = pd.read_csv(file, header=header, delimiter=delimiter, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError) as e: raise CaptchaError(f"cannot read {file}: {e}") from None
     return cls.from_df(df, path=path, **kwargs)
 

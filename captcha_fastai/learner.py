@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-import fastai.callback.all  # adds `fit_one_cycle`, `lr_find` and the like to `Learner`
+import fastai.callback.all    # adds `fit_one_cycle`, `lr_find` and the like to `Learner`
+import fastai.vision.learner  # registers its `show_results` before ours: of two that fit, the later one is taken
 from fastai.basics import Learner, Callback, Normalize, default_device, params
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.fp16 import AMPMode, MixedPrecision
