@@ -6,8 +6,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'half_precision_cbs', 'item_names', 'targets', 'infeasible',
-           'n_columns', 'CTCCheck', 'result_title', 'show_results', 'plot_top_losses', 'picture_stats',
-           'captcha_learner', 'Checkpoint']
+           'n_columns', 'CTCCheck', 'coarse_logits', 'CoarseCTC', 'result_title', 'show_results', 'plot_top_losses',
+           'picture_stats', 'captcha_learner', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
 import os, random
@@ -41,6 +41,7 @@ class Recipe:
     lr:float            # Highest learning rate
     bs:int              # Pictures in a batch
     loss_func:object    # Makes the loss: `CTCLoss`, say
+    cbs:tuple=()        # Make callbacks that go with it
 
 archs = {}
 
@@ -49,10 +50,11 @@ def captcha_arch(
     lr:float,             # Highest learning rate
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
+    cbs:tuple=(),         # Make callbacks that `captcha_learner` adds
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
     def deco(f):
-        f.recipe = Recipe(epochs, lr, bs, loss_func)
+        f.recipe = Recipe(epochs, lr, bs, loss_func, tuple(cbs))
         archs[f.__name__] = f
         return f
     return deco
@@ -150,6 +152,26 @@ class CTCCheck(Callback):
         self.done = self.dls
     def __getstate__(self): return {k:v for k,v in self.__dict__.items() if k!='done'}
 
+# %% ../nbs/06_learner.ipynb #9c7f8a07
+def coarse_logits(
+    logits:torch.Tensor,  # `(bs, T, V)`
+)->torch.Tensor:          # `(bs, (T+1)//2, V)`
+    "Logits averaged over pairs of neighbouring columns"
+    return nn.functional.avg_pool1d(logits.transpose(1,2), 2, ceil_mode=True).transpose(1,2)
+
+class CoarseCTC(Callback):
+    "Adds, early in training, the CTC loss of the logits at half the columns: it leads the model off the plateau of blanks"
+    def __init__(self,
+        until:float=.5,   # Share of the training after which nothing is added; the weight fades from 1 to 0 until there
+    ):
+        self.until = until
+        self.coarse = CTCLoss(zero_infinity=True)   # a text that half the columns can't emit adds nothing here; the loss proper sees it
+
+    def after_loss(self):
+        if not self.training or self.pct_train>=self.until: return
+        weight = 1-self.pct_train/self.until
+        self.learn.loss_grad = self.loss_grad + weight*self.coarse(coarse_logits(self.pred.as_subclass(torch.Tensor).float()), self.y)
+
 # %% ../nbs/06_learner.ipynb #497681a8
 def result_title(
     truth:str,     # The label
@@ -224,7 +246,7 @@ def captcha_learner(
     half_cbs = half_precision_cbs(dls.device or default_device()) if half is not False else []
     if half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())
     if pretrained and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
-    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + L(cbs), **kwargs)
+    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in arch.recipe.cbs] + L(cbs), **kwargs)
     arch_args.pop('pretrained', None)
     learn.arch,learn.arch_args,learn.spec,learn.vocab = arch,arch_args,spec,vocab
     if pretrained and hasattr(arch, 'splitter'): learn.freeze()
