@@ -287,17 +287,19 @@ def write_csv(
     os.replace(tmp, path)
 
 # %% ../nbs/13_cli.ipynb #1a297a15
-demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(7500,500),6
+demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(9000,500),5
 
 def results_picture(
     readings,          # `Reading`s whose `file` can be opened
     texts,             # What is written there
     file:str|Path,     # PNG to write
-    n:int=12,          # How many to draw, misread ones first
+    n:int=12,          # How many to draw; misread ones first, a third of all at most where enough are right
 )->Path:               # `file`
     "A PNG that shows readings: a tick or a cross, and what was read"
     from matplotlib.figure import Figure
-    pairs = sorted(((o,t) for o,t in zip(readings, texts) if not o.error), key=lambda p: p[0].text==p[1])[:n]
+    pairs = [(o,t) for o,t in zip(readings, texts) if not o.error]
+    wrong = [p for p in pairs if p[0].text!=p[1]][:n//3]
+    pairs = (wrong + [p for p in pairs if p[0].text==p[1]] + [p for p in pairs if p[0].text!=p[1]][n//3:])[:n]
     fig = Figure(figsize=(9, 1.1*-(-len(pairs)//3)))
     for ax,(o,t) in zip(fig.subplots(-(-len(pairs)//3), 3, squeeze=False).flat, pairs):
         CaptchaImage(open_picture(o.file), '').show(ctx=ax)
@@ -329,7 +331,7 @@ def captcha_demo(
         say(f"drawing {demo_n[0]} captchas to learn from and {demo_n[1]} to be tested on, in the styles {', '.join(demo_styles)}")
         save_captchas(demo_n[0], data, style=demo_styles, seed=0)
         save_captchas(demo_n[1], out/'unseen', style=demo_styles, seed=1)
-        valid_pct = 0.04
+        valid_pct = 0.03
     else: valid_pct = 0.1
     learn,reader,figures,_ = train_reader(data, crnn_small, epochs=epochs, valid_pct=valid_pct)
     reader.save(out/'reader')
