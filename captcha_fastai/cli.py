@@ -54,7 +54,7 @@ def command(func):
         try: func(*([args.pop('reader')] + variadic if variadic else []), **args)
         except _SomeBad: sys.exit(1)
         except (CaptchaError, FileExistsError) as e: say(f'{func.__name__}: {e}'); sys.exit(2)
-        except KeyboardInterrupt: say(f'\n{func.__name__}: stopped'); sys.exit(130)
+        except KeyboardInterrupt as e: say(f"\n{func.__name__}: stopped{'; ' + e.args[0] if e.args else ''}"); sys.exit(130)
         sys.exit(0)
     return main
 
@@ -122,6 +122,8 @@ def _fit(learn, epochs, lr, cbs, start_epoch=0):
 
 
 # %% ../nbs/13_cli.ipynb #ffaa9ef3
+def _rounded(figures): return {k:round(v, 6) if isinstance(v, float) else v for k,v in figures.items()}
+
 def _report_left_out(left_out):
     for o in left_out: say(f'left out: {o[-1]}')
 
@@ -156,6 +158,7 @@ def train_reader(
             learn = captcha_learner(dls, arch)
     say(dls.report); _report_left_out(left_out)
     cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
+    say(f"training {arch.__name__} on {learn.dls.device}: {epochs or arch.recipe.epochs} epochs of {len(dls.train)} batches")
     start = time.perf_counter()
     _fit(learn, epochs or arch.recipe.epochs, arch.recipe.lr, cbs, cbs[0].start_epoch if cbs else 0)
     figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs or arch.recipe.epochs,
@@ -195,7 +198,7 @@ def captcha_train(
     if resume:
         was = json.loads((part/'asked.json').read_text())
         if differ := [k for k in asked if was[k]!=asked[k]]:
-            raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was[differ[0]]!r}, not {asked[differ[0]]!r}")
+            raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was[differ[0]]!r}, not {asked[differ[0]]!r}; give what was given then")
     made = _arch(arch)
     part.mkdir(parents=True, exist_ok=True)
     if overwrite and not resume: (part/'state.pth').unlink(missing_ok=True)
@@ -203,12 +206,12 @@ def captcha_train(
     try: _,reader,figures,left_out = train_reader(data, made, part/'state.pth', epochs, valid_pct, seed, skip_bad, resume)
     except BaseException as e:
         if not (part/'state.pth').exists(): shutil.rmtree(part)
-        elif isinstance(e, KeyboardInterrupt): say('\nstopped; go on with the same command and --resume')
+        elif isinstance(e, KeyboardInterrupt): raise KeyboardInterrupt('go on with the same command and --resume') from None
         raise
     reader.save(out, overwrite=overwrite)
     shutil.rmtree(part)
     say(f'saved {reader} to {out}')
-    print(json.dumps(figures))
+    print(json.dumps(_rounded(figures)))
     if left_out: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #e43f15ed
@@ -241,7 +244,7 @@ def captcha_eval(
     for o,t in zip(readings, texts):
         if not o.error and o.text!=t: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
     _named([o for o in readings if o.error])
-    print(json.dumps(figures))
+    print(json.dumps(_rounded(figures)))
     if figures['unreadable']: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #862a14b7
@@ -271,14 +274,14 @@ def captcha_read(
     if all(o.error for o in readings): raise CaptchaError(f"no readable picture: {readings[0].error}")
     rows = [(str(o.file), o.text, f'{o.confidence:.4f}') for o in readings if not o.error]
     for row in rows: print('\t'.join(row))
-    if csv: write_csv(csv, rows)
+    if csv: write_csv(csv, [(os.path.relpath(f, Path(csv).parent), *rest) for f,*rest in rows])
     bad = [o for o in readings if o.error]
     _named(bad)
     if bad: raise _SomeBad
 
 def write_csv(
     path:str,   # File to write
-    rows,       # (file, text, confidence)
+    rows,       # (file relative to the CSV's folder, text, confidence)
 ):
     "Write readings as a CSV that `captcha_train` and `captcha_eval` take as labels"
     import csv
@@ -347,4 +350,4 @@ def captcha_demo(
     print(f"picture of results: {out/'results.png'}\nsaved reader: {out/'reader'}\nread by it:")
     for o in reader.read([o.file for o in readings[:3]]): print(f'  {o.file}\t{o.text}\t{o.confidence:.4f}')
     say(f'{time.perf_counter()-begun:.0f} seconds in all')
-    print(json.dumps(figures))
+    print(json.dumps(_rounded(figures)))
