@@ -290,7 +290,7 @@ def write_csv(
     os.replace(tmp, path)
 
 # %% ../nbs/13_cli.ipynb #1a297a15
-demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(9000,500),5
+demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(7500,500),6
 
 def results_picture(
     readings,          # `Reading`s whose `file` can be opened
@@ -334,7 +334,7 @@ def captcha_demo(
         say(f"drawing {demo_n[0]} captchas to learn from and {demo_n[1]} to be tested on, in the styles {', '.join(demo_styles)}")
         save_captchas(demo_n[0], data, style=demo_styles, seed=0)
         save_captchas(demo_n[1], out/'unseen', style=demo_styles, seed=1)
-        valid_pct = 0.03
+        valid_pct = 0.04
     else: valid_pct = 0.1
     learn,reader,figures,_ = train_reader(data, crnn_small, epochs=epochs, valid_pct=valid_pct)
     reader.save(out/'reader')
