@@ -6,6 +6,8 @@ from captcha_fastai.decode import *
 from captcha_fastai.metrics import *
 from captcha_fastai.losses import *
 from captcha_fastai.learner import *
+from captcha_fastai.classifier import *
 from captcha_fastai.crnn import *
+from captcha_fastai.evaluate import *
 from captcha_fastai.reader import *
 from captcha_fastai.cli import *

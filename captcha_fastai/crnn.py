@@ -18,7 +18,8 @@ from fastai.vision.learner import create_body
 from fastcore.all import L
 
 from .core import Vocab
-from .learner import CoarseCTC, captcha_arch
+from .learner import captcha_arch
+from .classifier import feature_shape
 
 # %% ../nbs/08_crnn.ipynb #005865af
 class ToSequence(nn.Module):
@@ -32,10 +33,8 @@ def sequence_shape(
     channels:int,       # Channels of the pictures
 )->tuple:               # Columns, and features of a column
     "What `ToSequence` makes of the body's output, found by a pass with an empty picture"
-    was,like = {m:m.training for m in body.modules()},next(body.parameters())
-    with torch.no_grad(): x = body.eval()(like.new_zeros(1, channels, *size))
-    for m,training in was.items(): m.training = training
-    return x.shape[3],x.shape[1]*x.shape[2]
+    nf,h,T = feature_shape(body, size, channels)
+    return T,nf*h
 
 # %% ../nbs/08_crnn.ipynb #0c3cbe8d
 class BiLSTM(nn.LSTM):
@@ -125,7 +124,7 @@ def halvings(
     return res
 
 # %% ../nbs/08_crnn.ipynb #6cc94776
-@captcha_arch(epochs=16, lr=2e-3, bs=32, cbs=[CoarseCTC])
+@captcha_arch(epochs=16, lr=2e-3, bs=32)
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
     size:tuple,                      # (h,w) of the pictures in pixels

@@ -26,6 +26,7 @@ from fastcore.all import L, risinstance
 import captcha_fastai
 from .core import CaptchaError, PictureError, Vocab, open_picture, picture_name
 from .learner import BFloat16, archs, targets
+from .classifier import pooled_classifier, spatial_classifier  # importing an arch makes it known to `archs`
 from .crnn import crnn, crnn_small
 
 # %% ../nbs/12_reader.ipynb #2e9322cb
