@@ -18,7 +18,7 @@ from fastai.vision.learner import create_body
 from fastcore.all import L
 
 from .core import Vocab
-from .learner import captcha_arch
+from .learner import CoarseCTC, captcha_arch
 from .classifier import feature_shape
 
 # %% ../nbs/08_crnn.ipynb #005865af
@@ -124,7 +124,7 @@ def halvings(
     return res
 
 # %% ../nbs/08_crnn.ipynb #6cc94776
-@captcha_arch(epochs=16, lr=2e-3, bs=32)
+@captcha_arch(epochs=16, lr=2e-3, bs=32, cbs=[CoarseCTC])
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
     size:tuple,                      # (h,w) of the pictures in pixels

@@ -155,22 +155,26 @@ class CTCCheck(Callback):
 # %% ../nbs/06_learner.ipynb #9c7f8a07
 def coarse_logits(
     logits:torch.Tensor,  # `(bs, T, V)`
-)->torch.Tensor:          # `(bs, (T+1)//2, V)`
-    "Logits averaged over pairs of neighbouring columns"
-    return nn.functional.avg_pool1d(logits.transpose(1,2), 2, ceil_mode=True).transpose(1,2)
+    pool:int=3,           # Columns to make one of
+)->torch.Tensor:          # `(bs, ceil(T/pool), V)`
+    "Logits averaged over runs of `pool` neighbouring columns"
+    return nn.functional.avg_pool1d(logits.transpose(1,2), pool, ceil_mode=True).transpose(1,2)
 
 class CoarseCTC(Callback):
-    "Adds, early in training, the CTC loss of the logits at half the columns: it leads the model off the plateau of blanks"
+    "Adds, while the loss is high, the CTC loss of the logits at fewer columns: it leads the model off the plateau of blanks"
     def __init__(self,
-        until:float=.5,   # Share of the training after which nothing is added; the weight fades from 1 to 0 until there
-    ):
-        self.until = until
-        self.coarse = CTCLoss(zero_infinity=True)   # a text that half the columns can't emit adds nothing here; the loss proper sees it
+        pool:int=3,       # Columns to make one of; fewer where the texts would not fit
+        low:float=.5,     # Loss (nats a character) at and below which nothing is added
+        high:float=1.5,   # Loss at and above which the whole is added; the weight fades between the two
+    ): self.pool,self.low,self.high,self.coarse = pool,low,high,CTCLoss(zero_infinity=True)
+
+    def weight(self, loss): return min(1., max(0., (loss-self.low)/(self.high-self.low)))
 
     def after_loss(self):
-        if not self.training or self.pct_train>=self.until: return
-        weight = 1-self.pct_train/self.until
-        self.learn.loss_grad = self.loss_grad + weight*self.coarse(coarse_logits(self.pred.as_subclass(torch.Tensor).float()), self.y)
+        if not self.training: return
+        pool,weight = min(self.pool, self.pred.shape[1]//(self.y.shape[1]+1)),self.weight(self.loss.item())
+        if pool<2 or not weight: return
+        self.learn.loss_grad = self.loss_grad + weight*self.coarse(coarse_logits(self.pred.as_subclass(torch.Tensor).float(), pool), self.y)
 
 # %% ../nbs/06_learner.ipynb #497681a8
 def result_title(
