@@ -2,6 +2,7 @@
 from captcha_fastai.core import *
 from captcha_fastai.synth import *
 from captcha_fastai.data import *
+from captcha_fastai.rules import *
 from captcha_fastai.decode import *
 from captcha_fastai.metrics import *
 from captcha_fastai.losses import *

@@ -67,5 +67,5 @@ def test_every_module_has_its_notebook():
 
 def test_numbers_are_used_once():
     nums = [fn.name.partition('_')[0] for fn in notebooks() if fn.stem != 'index']
-    assert all(re.fullmatch(r'\d\d', o) for o in nums), nums
+    assert all(re.fullmatch(r'\d\d[a-z]?', o) for o in nums), nums
     assert len(nums) == len(set(nums)), nums
