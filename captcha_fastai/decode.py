@@ -213,29 +213,37 @@ def position_decode(
     "The most probable allowed text of a model that answers by position; exact (Viterbi over the constraint's automaton)"
     lp = _scores(log_probs)
     auto = (constraint or Constraint()).automaton(lp.shape[2]).to(lp.device)
-    parts = lp.split(max(1, 2**24//auto.table.numel()))  # keeps the memory bounded for a large lexicon
-    parts = [_viterbi(o, auto) for o in parts] if len(lp) else [(lp.new_zeros(lp.shape[:2], dtype=torch.int64), lp.new_zeros(0))]
-    ids,score = (torch.cat(o) for o in zip(*parts))
+    layers = _layers(auto, lp.shape[1])
+    parts = lp.split(max(1, 2**24//max(map(len, layers))//lp.shape[2]))  # keeps the memory bounded for a large lexicon
+    ids,score = (torch.cat(o) for o in zip(*(_viterbi(o, auto, layers) for o in parts)))
     ids = ids.masked_fill(score[:,None]==-math.inf, 0)
     return Beams(ids[:,None,:int((ids>0).sum(1).max()) if len(ids) else 0], score[:,None])
 
-def _viterbi(lp, auto):
+def _layers(auto, L):
+    "The states that 0, 1, ... `L` characters can lead to, in order; state 0, the dead end, is among them"
+    res = [torch.arange(2, device=auto.table.device)]
+    for _ in range(L): res.append(F.pad(auto.table[res[-1],1:].flatten(), (1,0)).unique())
+    return res
+
+def _viterbi(lp, auto, layers):
     "Best ids `(bs, L)` and their score `(bs,)`"
-    over = torch.where(auto.accept, 0., -math.inf).to(lp)
-    value,moves = over.expand(len(lp), -1),[]
+    bs,L,_ = lp.shape
+    over = lambda s: torch.where(auto.accept[s], lp.new_zeros(()), -math.inf)
     rest = lp[:,:,0].flip(1).cumsum(1).flip(1)  # nothing from here on
-    for i in reversed(range(lp.shape[1])):
-        ways = lp[:,i,None]+value[:,auto.table]
-        ways[:,:,0] = over+rest[:,i,None]
+    value,moves = over(layers[L]).expand(bs, -1),[]
+    for i in reversed(range(L)):
+        nxt = auto.table[layers[i]]
+        nxt[:,0] = 0
+        ways = value[:,torch.searchsorted(layers[i+1], nxt)]+lp[:,i,None]
+        ways[:,:,0] = over(layers[i])+rest[:,i,None]
         value,c = ways.max(-1)
         moves.append(c)
-    state,res = torch.ones(len(lp), 1, dtype=torch.int64, device=lp.device),[]
-    for c in reversed(moves):
-        c = c.gather(1, state)
-        if res: c = c.masked_fill(res[-1]==0, 0)
-        res.append(c)
-        state = auto.table[state,c]
-    return torch.cat(res, 1) if res else lp.new_zeros(len(lp), 0, dtype=torch.int64),value[:,1]
+    state,res = torch.ones(bs, dtype=torch.int64, device=lp.device),lp.new_zeros(bs, L, dtype=torch.int64)
+    for i,c in enumerate(reversed(moves)):
+        c = c.gather(1, torch.searchsorted(layers[i], state)[:,None])[:,0].masked_fill(state==0, 0)
+        res[:,i] = c
+        state = auto.table[state,c].masked_fill(c==0, 0)
+    return res,value[:,1]
 
 # %% ../nbs/03_decode.ipynb #f9685fd0
 class Alignment(NamedTuple):

@@ -205,7 +205,7 @@ def repeats(self:_Pattern, a):
             self.take('}')
             lo = lo or 0
             if hi is not None and hi<lo: self.fail(f"{{{lo},{hi}}} runs backwards", at)
-            if max(lo, hi or 0)>1000: self.fail("more than 1000 repeats", at)
+            if max(lo, hi or 0)>100: self.fail("more than 100 repeats", at)
         a = _rep(a, lo, hi)
     return a
 
@@ -282,7 +282,7 @@ def _pattern_automaton(pattern, vocab, V):
             if b not in number:
                 number[b] = len(number)+1
                 todo.append(b)
-                if len(number)>10_000: raise CaptchaError(f"pattern {pattern!r} needs more than 10000 states; simplify it")
+                if len(number)>2000: raise CaptchaError(f"pattern {pattern!r} needs more than 2000 states; simplify it")
             edges.append((number[a], ids, number[b]))
     table = torch.zeros(len(number)+1, V, dtype=torch.int64)
     for frm,ids,to in edges: table[frm,ids] = to
@@ -332,7 +332,8 @@ class Constraint:
         bad = [o for o in self.lexicon if not all(c in self.vocab for c in o)]
         if bad: raise CaptchaError(f"{len(bad)} of {len(self.lexicon)} texts of the lexicon, as {bad[0]!r}, have characters outside the vocabulary "
                                    f"{self.vocab.chars!r}; leave them out, they can't be read")
-        return torch.stack([self.vocab.encode(o, max(map(len, self.lexicon))).as_subclass(Tensor) for o in self.lexicon])
+        width,o2i = max(map(len, self.lexicon)),self.vocab.o2i
+        return torch.tensor([[o2i[c] for c in o]+[0]*(width-len(o)) for o in self.lexicon], dtype=torch.int64).view(len(self.lexicon), width)
 
     def automaton(self,
         n_out:int=None,  # Classes of the model; the vocabulary's if `None`
