@@ -6,32 +6,31 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/cli.html.md"""
 
 # %% auto #0
 __all__ = ['demo_styles', 'demo_n', 'demo_epochs', 'say', 'command', 'captcha_draw', 'labelled', 'EpochLines', 'train_reader',
-           'captcha_train', 'evaluate', 'captcha_eval', 'captcha_read', 'write_csv', 'results_picture', 'captcha_demo']
+           'captcha_train', 'evaluate', 'write_csv', 'captcha_eval', 'captcha_read', 'results_picture', 'captcha_demo']
 
 # %% ../nbs/13_cli.ipynb #a658b2e9
 import warnings
-warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
+warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # importing fastai calls it
 
 # %% ../nbs/13_cli.ipynb #3338e5d2
-import csv, json, os, shutil, sys, time
+import json, os, shutil, sys, time
 from contextlib import nullcontext, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
 
-import torch
-from fastai.basics import Callback, CancelFitException, set_seed
-from fastai.data.all import get_image_files
+import pandas as pd
+from fastai.basics import Callback, set_seed
 from fastcore.script import anno_parser
 from fastprogress.fastprogress import format_time
 
-from .core import CaptchaError, CaptchaImage, open_picture
+from .core import CaptchaError, CaptchaImage, norm_text, open_picture
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
-from .data import CaptchaDataLoaders, captcha_grid, captcha_label, untar_captchas
+from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels, untar_captchas
 from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, result_title
-from .crnn import crnn, crnn_small
-from .reader import Reader
+from .crnn import crnn_small
+from .reader import Reader  # imports the modules of all archs: importing one is what fills `archs`
 
 # %% ../nbs/13_cli.ipynb #227775dc
 class _SomeBad(Exception): "Done, but some files could not be used; they have been named"
@@ -46,6 +45,7 @@ def command(func):
     def main(*args, **kwargs):
         if args or kwargs: return func(*args, **kwargs)
         parser = anno_parser(func, prog=func.__name__)
+        for o in parser._actions: o.help = (o.help or '').removesuffix(' (default: False)')  # a flag is off unless given
         def error(message): say(f'{func.__name__}: {message}; see {func.__name__} --help'); sys.exit(2)
         parser.error = error
         args = vars(parser.parse_args())
@@ -70,7 +70,7 @@ def captcha_draw(
     n:int, # How many
     out:Annotated[str, dict(opt=True, required=True, metavar='DIR')], # Folder to make
     seed:int=42, # Another seed draws others
-    style:str='classic', # One style, or several with commas between
+    style:Annotated[str, f"One style, or several with commas between: {', '.join(STYLES)}"]='classic',
     chars:str=CLASSIC_CHARS, # Characters to use
     length:str='5', # Characters a text, as 5 or 4-6
 ):
@@ -88,32 +88,44 @@ def labelled(
     path = Path(data)
     if not path.exists(): raise CaptchaError(f"no such file or folder: {path}")
     if path.is_dir():
-        files = sorted(get_image_files(path), key=lambda o: o.relative_to(path).as_posix())
-        if not files: raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
+        files = picture_files(path)
         return path,[f.relative_to(path) for f in files],[captcha_label(f) for f in files]
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as f: rows = list(csv.DictReader(f))
-    except (OSError, UnicodeDecodeError, csv.Error) as e: raise CaptchaError(f"cannot read {path} as a CSV in UTF-8: {e}") from None
-    if not rows: raise CaptchaError(f"{path} has no rows")
-    for col in ('file','text'):
-        if col not in rows[0]: raise CaptchaError(f"{path} has no column {col!r}; its first line must name the columns file and text")
-    return path.parent,[o['file'] for o in rows],[o['text'] or '' for o in rows]
+    df = read_labels(path, ['file','text'])
+    return path.parent,list(df['file']),[norm_text(o).strip() for o in df['text']]
 
 # %% ../nbs/13_cli.ipynb #010255fd
 class EpochLines(Callback):
-    "One line an epoch, with the time left; written once the epoch's state is safe"
+    "One line an epoch, written once the epoch's state is safe; in long epochs one each `every` seconds too, all with the time left"
     order = 90
-    def __init__(self, write=say): self.write = write
-    def before_fit(self): self.begun,self.live,self.done = time.perf_counter(),False,0
+    def __init__(self,
+        write=say,                 # Called with each line
+        every:float=30,            # Seconds without a line before one is written within an epoch
+        clock=time.perf_counter):  # Gives the time in seconds
+        self.write,self.every,self.clock = write,every,clock
+
+    def before_fit(self): self.begun = self.last = self.clock(); self.live,self.done = False,0
     def before_train(self): self.live = True
+
+    def line(self, what, part):
+        "Write a line on `what`, in an epoch of which the share `part` is done"
+        self.last = self.clock()
+        took = self.last-self.begun
+        left = took/(self.done+part)*(self.n_epoch-self.epoch-part)
+        self.write(f"epoch {self.epoch+1}/{self.n_epoch}  {what}  {format_time(took)} gone, {format_time(left)} left")
+
+    def after_batch(self):
+        if self.clock()-self.last < self.every: return
+        done = f'{self.iter+1}/{self.n_iter}'
+        if self.training: self.line(f'batch {done}  loss {float(self.smooth_loss):.4f}', (self.iter+1)/self.n_iter)
+        else: self.line(f'validation batch {done}', 1)
+
     def after_epoch(self):
         if not self.live: return
-        self.done += 1
-        took = time.perf_counter()-self.begun
         vals = zip(self.recorder.metric_names[1:-1], self.recorder.values[-1])
-        self.write(f"epoch {self.epoch+1}/{self.n_epoch}  " + '  '.join(f'{k} {v:.4f}' for k,v in vals if v is not None) +
-                   f"  {format_time(took)} gone, {format_time(took/self.done*(self.n_epoch-self.epoch-1))} left")
+        self.line('  '.join(f'{k} {v:.4f}' for k,v in vals if v is not None), 1)
+        self.done += 1
 
+# %% ../nbs/13_cli.ipynb #1c0a54fd
 def _fit(learn, epochs, lr, cbs, start_epoch=0):
     "Fit with a progress bar on a terminal, else a line an epoch, all on standard error"
     bar = sys.stderr.isatty()
@@ -178,7 +190,7 @@ def _arch(name):
 def captcha_train(
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
     out:Annotated[str, dict(opt=True, required=True, metavar='DIR')], # Folder to make: the reader
-    arch:str='crnn_small', # Model to train
+    arch:Annotated[str, f"Model to train: {', '.join(archs)}"]='crnn_small',
     epochs:int=None, # Epochs (default: the arch's own)
     valid_pct:float=0.1, # Share of the pictures to validate on; 0 trains on everything
     seed:int=42, # Of the split, the weights and the augmentation
@@ -233,32 +245,55 @@ def evaluate(
     return figures | dict(images_per_second=round(len(readings)/took, 1), unreadable=len(readings)-len(good)),readings,texts
 
 
-# %% ../nbs/13_cli.ipynb #161e3b57
+# %% ../nbs/13_cli.ipynb #9343123f
+def _check_new(csv):
+    "A CSV to write must not exist, its folder must"
+    if csv and Path(csv).exists(): raise CaptchaError(f"{csv} exists already; give another name to --csv")
+    if csv and not Path(csv).parent.is_dir(): raise CaptchaError(f"cannot write {csv}: there is no folder {Path(csv).parent}")
+
+def write_csv(
+    path:str|Path,  # File to write
+    readings,       # `Reading`s; those with an error are left out
+    **cols,         # More columns: a list each, as long as `readings`
+):
+    "Write readings as a CSV that `captcha_train` and `captcha_eval` take as labels"
+    rel = lambda f: os.path.relpath(f, Path(path).parent)
+    df = pd.DataFrame(dict(file=[rel(o.file) for o in readings], text=[o.text for o in readings],
+                           confidence=[f'{o.confidence:.4f}' for o in readings]) | cols)
+    tmp = Path(f'{path}.tmp')
+    df[[not o.error for o in readings]].to_csv(tmp, index=False)
+    os.replace(tmp, path)
+
+# %% ../nbs/13_cli.ipynb #2da18a9e
 @command
 def captcha_eval(
     reader:str, # Folder that captcha_train saved
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
+    show:int=20, # Misread pictures to print at most
+    csv:str=None, # Write file,text,confidence,label of every picture read to this new CSV file
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
+    if show<0: raise CaptchaError(f"--show must be at least 0, not {show}")
+    _check_new(csv)
     figures,readings,texts = evaluate(Reader.load(reader), data)
-    for o,t in zip(readings, texts):
-        if not o.error and o.text!=t: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
+    wrong = [(o,t) for o,t in zip(readings, texts) if not o.error and o.text!=t]
+    for o,t in wrong[:show]: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
+    if len(wrong)>show: print(f'... and {len(wrong)-show} more')
+    if csv: write_csv(csv, readings, label=texts)
     _named([o for o in readings if o.error])
     print(json.dumps(_rounded(figures)))
     if figures['unreadable']: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #862a14b7
 def _expand(pictures):
-    "Files for each path given: a folder means the pictures in it"
+    "Files for each path given: a folder means the pictures below it"
     files = []
     for p in map(Path, pictures):
         if not p.exists(): raise CaptchaError(f"no such file or folder: {p}")
-        if p.is_dir():
-            found = sorted(get_image_files(p), key=lambda o: o.relative_to(p).as_posix())
-            if not found: raise CaptchaError(f"no pictures in {p}")
-            files += found
-        else: files.append(p)
+        files += picture_files(p) if p.is_dir() else [p]
     return files
+
+def _reading_line(o): return f'{o.file}\t{o.text}\t{o.confidence:.4f}'
 
 @command
 def captcha_read(
@@ -268,26 +303,15 @@ def captcha_read(
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     if not pictures: raise CaptchaError("no pictures were given")
-    if csv and Path(csv).exists(): raise CaptchaError(f"{csv} exists already; give another name to --csv")
-    files = _expand(pictures)
-    readings = Reader.load(reader).read(files, skip_bad=True)
-    if all(o.error for o in readings): raise CaptchaError(f"no readable picture: {readings[0].error}")
-    rows = [(str(o.file), o.text, f'{o.confidence:.4f}') for o in readings if not o.error]
-    for row in rows: print('\t'.join(row))
-    if csv: write_csv(csv, [(os.path.relpath(f, Path(csv).parent), *rest) for f,*rest in rows])
+    _check_new(csv)
+    readings = Reader.load(reader).read(_expand(pictures), skip_bad=True)
     bad = [o for o in readings if o.error]
+    if len(bad)==len(readings): raise CaptchaError(f"no readable picture: {bad[0].error}")
+    for o in readings:
+        if not o.error: print(_reading_line(o))
+    if csv: write_csv(csv, readings)
     _named(bad)
     if bad: raise _SomeBad
-
-def write_csv(
-    path:str,   # File to write
-    rows,       # (file relative to the CSV's folder, text, confidence)
-):
-    "Write readings as a CSV that `captcha_train` and `captcha_eval` take as labels"
-    import csv
-    tmp = Path(f'{path}.tmp')
-    with open(tmp, 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerows([('file','text','confidence'), *rows])
-    os.replace(tmp, path)
 
 # %% ../nbs/13_cli.ipynb #1a297a15
 demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(7500,500),6
@@ -348,6 +372,6 @@ def captcha_demo(
     print(f"{figures['n']} captchas never seen in training: {figures['captcha_accuracy']:.1%} read without a mistake, "
           f"character error rate {figures['cer']:.2%}")
     print(f"picture of results: {out/'results.png'}\nsaved reader: {out/'reader'}\nread by it:")
-    for o in reader.read([o.file for o in readings[:3]]): print(f'  {o.file}\t{o.text}\t{o.confidence:.4f}')
+    for o in reader.read([o.file for o in readings[:3]]): print(f'  {_reading_line(o)}')
     say(f'{time.perf_counter()-begun:.0f} seconds in all')
     print(json.dumps(_rounded(figures)))
