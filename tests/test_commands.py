@@ -1,5 +1,5 @@
 "The commands as users run them: subprocesses, exit codes, streams, and what is left on the disk"
-import json, os, re, signal, subprocess, sys, time
+import csv, json, os, re, signal, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +12,15 @@ ENV = {**os.environ, 'OMP_NUM_THREADS':'1'}
 
 def run(name, *args, cwd=None):
     return subprocess.run(args_for(name, *args), capture_output=True, text=True, cwd=cwd, env=ENV, timeout=300)
+
+def stop(begins, sig, *args):
+    "Run a command and send it `sig` at the first line of stderr that begins so; its exit code, and the rest of stderr"
+    with subprocess.Popen(args_for(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENV) as p:
+        for line in p.stderr:
+            if line.startswith(begins): break
+        p.send_signal(sig)
+        rest = p.stderr.read()
+    return p.returncode,rest
 
 @pytest.fixture(scope='session')
 def world(tmp_path_factory):
@@ -31,6 +40,7 @@ def test_draw_and_train(world):
     assert figures['n_train']==36 and figures['n_valid']==4
     assert 'epoch 1/1' in trained.stderr and 'epoch' not in trained.stdout.splitlines()[0].split(',')[0].replace('epochs','')
     assert 'Warning' not in trained.stderr, trained.stderr
+    assert len(re.findall('^epoch ', trained.stderr, re.M))==1, 'a short epoch gets one line'
     assert {o.name for o in (tmp/'reader').iterdir()}=={'model.safetensors','reader.json'}
     assert not (tmp/'reader.partial').exists()
 
@@ -40,8 +50,37 @@ def test_eval(world):
     assert res.returncode==0, res.stderr
     figures = json.loads(res.stdout.splitlines()[-1])
     assert figures['n']==40 and {'captcha_accuracy','char_accuracy','cer','images_per_second'} <= set(figures)
-    wrong = sum('read ' in o and 'labelled' in o for o in res.stdout.splitlines())
-    assert wrong==40-round(40*figures['captcha_accuracy'])
+    wrong = 40-round(40*figures['captcha_accuracy'])
+    assert wrong>20, 'one epoch should not be enough to learn this'
+    *lines,more,_ = res.stdout.splitlines()
+    assert len(lines)==20 and all('read ' in o and 'labelled' in o for o in lines)
+    assert more==f'... and {wrong-20} more'
+
+def test_eval_csv(world):
+    "All readings beside their labels; the file, marked as UTF-8 as Excel does it, is taken as labels again"
+    tmp = world[0]
+    res = run('captcha_eval', tmp/'reader', tmp/'drawn', '--show', 0, '--csv', tmp/'all.csv')
+    assert res.returncode==0 and len(res.stdout.splitlines())==2, res.stderr
+    with open(tmp/'all.csv', newline='', encoding='utf-8') as f: rows = list(csv.DictReader(f))
+    assert list(rows[0])==['file','text','confidence','label'] and len(rows)==40
+    assert all(o['file'].startswith(f"drawn/{o['label']}_") for o in rows)
+    right = sum(o['text']==o['label'] for o in rows)
+    assert right==round(40*json.loads(res.stdout.splitlines()[-1])['captcha_accuracy'])
+    (tmp/'marked.csv').write_text((tmp/'all.csv').read_text(encoding='utf-8'), encoding='utf-8-sig')
+    again = run('captcha_eval', tmp/'reader', tmp/'marked.csv')
+    assert again.returncode==0 and json.loads(again.stdout)['captcha_accuracy']==1, again.stderr
+
+@pytest.mark.parametrize('name', ['draw', 'train', 'eval', 'read', 'demo'])
+def test_help(name, monkeypatch, capsys):
+    from captcha_fastai import cli
+    monkeypatch.setattr(sys, 'argv', [f'captcha_{name}', '--help'])
+    monkeypatch.setenv('COLUMNS', '200')
+    with pytest.raises(SystemExit) as e: getattr(cli, f'captcha_{name}')()
+    said = capsys.readouterr().out
+    assert e.value.code==0 and said.startswith(f'usage: captcha_{name}')
+    assert 'default: False' not in said and 'default: None' not in said
+    if name=='draw': assert ', '.join(cli.STYLES) in said
+    if name=='train': assert ', '.join(cli.archs) in said
 
 def test_read_some_broken(world):
     tmp = world[0]
@@ -72,6 +111,8 @@ def bad_inputs(tmp):
     (tmp/'broken'/'22b.png').write_bytes(b'<html>')
     Image.fromarray(np.full((20,20), 200, np.uint8)).save(tmp/'narrow'/'aaaaaaaaaaaa.png')
     Image.fromarray(np.full((20,20), 100, np.uint8)).save(tmp/'narrow'/'ab.png')
+    (tmp/'odd.csv').write_text('name,text\ndrawn/a.png,22b\n')
+    (tmp/'comma.csv').write_text('file,text\ndrawn/a.png,2,2\n')
     drawn,new = tmp/'drawn',tmp/'new'
     return [
         ('missing folder',      ('captcha_train', tmp/'nowhere', '--out', new), 'nowhere'),
@@ -90,6 +131,11 @@ def bad_inputs(tmp):
         ('reader missing',      ('captcha_eval', tmp/'nowhere', drawn), 'nowhere'),
         ('reader not a reader', ('captcha_eval', drawn, drawn), 'reader.json is missing'),
         ('data missing',        ('captcha_eval', tmp/'reader', tmp/'nowhere'), 'nowhere'),
+        ('no column file',      ('captcha_eval', tmp/'reader', tmp/'odd.csv'), "odd.csv has no column 'file'"),
+        ('comma in a text',     ('captcha_train', tmp/'comma.csv', '--out', new), 'comma.csv: a row has more cells'),
+        ('CSV exists',          ('captcha_eval', tmp/'reader', drawn, '--csv', tmp/'odd.csv'), 'odd.csv exists already'),
+        ('CSV into nowhere',    ('captcha_read', tmp/'reader', drawn, '--csv', tmp/'nowhere'/'a.csv'), 'there is no folder'),
+        ('show fewer than none',('captcha_eval', tmp/'reader', drawn, '--show', '-1'), '--show must be at least 0'),
         ('picture missing',     ('captcha_read', tmp/'reader', tmp/'nowhere.png'), 'nowhere.png'),
         ('nothing readable',    ('captcha_read', tmp/'reader', tmp/'broken'), 'no readable picture'),
         ('draw into a full one',('captcha_draw', 3, '--out', drawn), 'drawn'),
@@ -117,10 +163,7 @@ def test_bad_input(world):
 def test_killed_and_resumed(world):
     tmp = world[0]
     args = ('captcha_train', tmp/'drawn', '--out', tmp/'long', '--epochs', 6)
-    with subprocess.Popen(args_for(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENV) as p:
-        for line in p.stderr:
-            if line.startswith('epoch 3/6'): break
-        p.kill()
+    stop('epoch 3/6', signal.SIGKILL, *args)
     assert (tmp/'long.partial'/'state.pth').exists() and not (tmp/'long').exists()
     assert run(*args).returncode==2
     other = run(*args[:-1], 7, '--resume')
@@ -133,11 +176,6 @@ def test_killed_and_resumed(world):
 
 def test_interrupted(world):
     tmp = world[0]
-    args = ('captcha_train', tmp/'drawn', '--out', tmp/'stopped', '--epochs', 50)
-    with subprocess.Popen(args_for(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENV) as p:
-        for line in p.stderr:
-            if line.startswith('epoch 1/50'): break
-        p.send_signal(signal.SIGINT)
-        rest = p.stderr.read()
-    assert p.returncode==130 and '--resume' in rest and 'Traceback' not in rest, rest
+    code,rest = stop('epoch 1/50', signal.SIGINT, 'captcha_train', tmp/'drawn', '--out', tmp/'stopped', '--epochs', 50)
+    assert code==130 and '--resume' in rest and 'Traceback' not in rest, rest
     assert (tmp/'stopped.partial'/'state.pth').exists()
