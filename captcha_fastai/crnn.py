@@ -131,13 +131,14 @@ def crnn_small(
     channels:int=1,                  # Channels of the pictures
     width:int=None,                  # Longest label; the model keeps twice as many columns and one more, if the picture has them
     widths:tuple=(24,48,96,96),      # Channels of each stage
+    blocks:tuple=(1,1,1,1),          # Residual blocks of each stage
     n_hidden:int=128,                # Features of each direction of the LSTM
     drop:float=0.1,                  # Dropout before the scores
 )->CRNN:
     "A CRNN of about a million parameters, made for small pictures: the default arch"
     widths,layers,nf = list(widths),[],channels
-    for n,stride in zip(widths, halvings(size, len(widths), 2*(width or 0)+1)):
-        layers += [ConvLayer(nf, n, stride=stride), ResBlock(n)]
+    for n,m,stride in zip(widths, blocks, halvings(size, len(widths), 2*(width or 0)+1)):
+        layers += [ConvLayer(nf, n, stride=stride)] + [ResBlock(n) for _ in range(m)]
         nf = n
     body = nn.Sequential(*layers)
     _,n = sequence_shape(body, size, channels)
