@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import CaptchaError, TensorLabel
-from .decode import ctc_log_prob, greedy_decode
+from .decode import ctc_log_prob, greedy_decode, position_decode, prefix_beam_decode
 
 # %% ../nbs/05_losses.ipynb #2339a65c
 def columns_needed(
@@ -57,6 +57,7 @@ class CTCLoss:
     def activation(self, out): return F.log_softmax(out, dim=-1)
     def decodes(self, out): return TensorLabel(self.decoder(out))
     def log_prob(self, out, targ): return ctc_log_prob(self.activation(out), targ)
+    def search(self, out, constraint=None, **kwargs): return prefix_beam_decode(self.activation(out), constraint=constraint, **kwargs)
     def to(self, *args, **kwargs): return self
 
 # %% ../nbs/05_losses.ipynb #20cd07ec
@@ -96,4 +97,5 @@ class CharLoss:
     def log_prob(self, out, targ):
         targ = F.pad(targ.as_subclass(Tensor), (0, out.shape[1]-targ.shape[1]))
         return self.activation(out.as_subclass(Tensor)).gather(-1, targ[...,None])[...,0].sum(1)
+    def search(self, out, constraint=None): return position_decode(self.activation(out), constraint)
     def to(self, *args, **kwargs): return self

@@ -12,7 +12,7 @@ import json, os, shutil, tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from fastcore.all import L, risinstance
 
 import captcha_fastai
 from .core import CaptchaError, PictureError, Vocab, open_picture, picture_name
+from .rules import Constraint
 from .learner import BFloat16, archs, half_precision_cbs, targets
 from .classifier import pooled_classifier, spatial_classifier  # importing an arch makes it known to `archs`
 from .crnn import crnn, crnn_small
@@ -41,6 +42,7 @@ class Reading:
     confidence:float     # Probability of exactly this text given the picture, as the model sees it: all CTC paths summed
     file:object=None     # The picture as it was given
     error:str=None       # Why the picture can't be opened
+    declined:str=None    # What was read but with too little confidence; `text` is empty then
     def __str__(self): return self.text
 
 # %% ../nbs/12_reader.ipynb #acd020f9
@@ -109,8 +111,11 @@ class Reader:
         pictures,             # Paths, bytes, PIL images or arrays; one alone will do
         bs:int=128,           # Pictures in a batch
         skip_bad:bool=False,  # Give a `Reading` with an `error` for a picture that can't be opened, instead of raising?
+        constraint:Constraint=None,  # What a text may be, as `reader.constraint` makes it; anything if `None`
+        min_confidence:float=0.,     # Decline to answer below this
     )->list[Reading]:         # One for each picture, in order
         "Read pictures; one that can't be opened raises `PictureError` with its name"
+        if not 0<=min_confidence<=1: raise CaptchaError(f"min_confidence is a probability, from 0 to 1, not {min_confidence}")
         if isinstance(pictures, (str,Path,bytes,Image.Image,np.ndarray,torch.Tensor)): pictures = [pictures]
         pictures,res = list(pictures),[]
         with ThreadPoolExecutor(opening_threads) as pool:   # opens the next batch while the model reads this one
@@ -120,24 +125,37 @@ class Reader:
                 if i+1<len(batches): coming.append(pool.map(self._open, batches[i+1]))
                 opened = list(coming.pop(0))
                 if not skip_bad and (bad := [o for o in opened if isinstance(o, PictureError)]): raise bad[0]
-                res += self._read_batch(batch, opened)
-        return res
+                res += self._read_batch(batch, opened, constraint)
+        return [replace(o, text='', declined=o.text) if o.confidence<min_confidence and not o.error else o for o in res]
 
     def _open(self, x):
         try: return self.tensor(x)
         except PictureError as e: return e
 
-    def _answers(self, xs, half):
+    def constraint(self,
+        length=None,       # Characters: a number, `(lo, hi)`, or 'seen' for the lengths of the training labels
+        chars:str=None,    # The only characters allowed
+        pattern:str=None,  # A restricted regular expression, as `Constraint` takes it
+        lexicon:list=None, # The only texts allowed
+    )->Constraint:         # `None` if nothing is asked
+        "What you know of the texts, in this reader's vocabulary: for `read`"
+        if length=='seen':
+            if not self.lengths: raise CaptchaError("this reader doesn't know the lengths of its training labels; give a length")
+            length = min(self.lengths),max(self.lengths)
+        if length is None and chars is None and pattern is None and lexicon is None: return None
+        return Constraint(length, chars, pattern, lexicon, self.vocab)
+
+    def _answers(self, xs, half, constraint):
         out = self.loss_func.activation(self.logits(xs, half)).cpu()
-        ids = self.loss_func.decodes(out)
+        ids = self.loss_func.decodes(out) if constraint is None else self.loss_func.search(out, constraint).ids[:,0]
         return list(zip(self.vocab.decode_batch(ids), self.loss_func.log_prob(out, ids).exp().clamp(max=1.).tolist()))
 
-    def _read_batch(self, pictures, opened):
+    def _read_batch(self, pictures, opened, constraint):
         xs,good = [o for o in opened if not isinstance(o, PictureError)],iter([])
         if xs:
-            answers = self._answers(xs := torch.stack(xs), self.half)
+            answers = self._answers(xs := torch.stack(xs), self.half, constraint)
             if self.half and (unsure := [i for i,(_,p) in enumerate(answers) if not p>sure]):
-                for i,o in zip(unsure, self._answers(xs[unsure], False)): answers[i] = o
+                for i,o in zip(unsure, self._answers(xs[unsure], False, constraint)): answers[i] = o
             good = iter(answers)
         return [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else Reading(*next(good), x) for x,o in zip(pictures, opened)]
 
