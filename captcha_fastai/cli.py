@@ -227,21 +227,34 @@ def captcha_train(
     if left_out: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #e43f15ed
+def _constraint(reader, length, chars, pattern, lexicon):
+    "The options that say what a text may be, as the reader takes them"
+    if lexicon is not None:
+        try: lexicon = [o for line in Path(lexicon).read_text(encoding='utf-8-sig').splitlines() if (o := norm_text(line).strip())]
+        except (OSError, UnicodeDecodeError) as e: raise CaptchaError(f"cannot read the lexicon {lexicon} as text in UTF-8: {e}") from None
+    if length not in (None,'seen'): length = _lengths(length)
+    return reader.constraint(length, chars, pattern, lexicon)
+
+# %% ../nbs/13_cli.ipynb #5f1bbb33
 def _named(errors):
     for o in errors: say(o.error)
 
 def evaluate(
     reader,     # A `Reader`
     data:str,   # Folder, or CSV with columns `file` and `text`
+    **kwargs    # For `Reader.read`
 )->tuple:       # Figures, readings, texts
-    "Read labelled pictures and score the readings; pictures that can't be opened count in `unreadable`, not in `n`"
+    "Read labelled pictures and score the readings; pictures that can't be opened count in `unreadable`, not in `n`, declined ones as misread"
     root,files,texts = labelled(data)
     start = time.perf_counter()
-    readings = reader.read([root/f for f in files], skip_bad=True)
+    readings = reader.read([root/f for f in files], skip_bad=True, **kwargs)
     took = time.perf_counter()-start
     good = [(o,t) for o,t in zip(readings, texts) if not o.error]
     if not good: raise CaptchaError(f"no readable picture in {data}: {readings[0].error}")
     figures = score_texts([o.text for o,_ in good], [t for _,t in good])
+    if kwargs.get('min_confidence'):
+        answered = [o.text==t for o,t in good if o.declined is None]
+        figures |= dict(answered=len(answered), answered_accuracy=sum(answered)/len(answered) if answered else None)
     return figures | dict(images_per_second=round(len(readings)/took, 1), unreadable=len(readings)-len(good)),readings,texts
 
 
@@ -271,12 +284,18 @@ def captcha_eval(
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
     show:int=20, # Misread pictures to print at most
     csv:str=None, # Write file,text,confidence,label of every picture read to this new CSV file
+    length:str=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
+    chars:str=None, # The only characters that a text may have
+    pattern:str=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
+    lexicon:str=None, # File of the only texts there are, a line each
+    min_confidence:float=0., # Decline to read below this confidence
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
     if show<0: raise CaptchaError(f"--show must be at least 0, not {show}")
     _check_new(csv)
-    figures,readings,texts = evaluate(Reader.load(reader), data)
-    wrong = [(o,t) for o,t in zip(readings, texts) if not o.error and o.text!=t]
+    reader = Reader.load(reader)
+    figures,readings,texts = evaluate(reader, data, constraint=_constraint(reader, length, chars, pattern, lexicon), min_confidence=min_confidence)
+    wrong = [(o,t) for o,t in zip(readings, texts) if not o.error and o.declined is None and o.text!=t]
     for o,t in wrong[:show]: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
     if csv: write_csv(csv, readings, label=texts)
@@ -300,16 +319,23 @@ def captcha_read(
     reader:str, # Folder that captcha_train saved
     *pictures:str, # Pictures, or folders of them
     csv:str=None, # Write file,text,confidence to this new CSV file as well
+    length:str=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
+    chars:str=None, # The only characters that a text may have
+    pattern:str=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
+    lexicon:str=None, # File of the only texts there are, a line each
+    min_confidence:float=0., # Decline to read below this confidence
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     if not pictures: raise CaptchaError("no pictures were given")
     _check_new(csv)
-    readings = Reader.load(reader).read(_expand(pictures), skip_bad=True)
+    reader = Reader.load(reader)
+    readings = reader.read(_expand(pictures), skip_bad=True, constraint=_constraint(reader, length, chars, pattern, lexicon), min_confidence=min_confidence)
     bad = [o for o in readings if o.error]
     if len(bad)==len(readings): raise CaptchaError(f"no readable picture: {bad[0].error}")
     for o in readings:
         if not o.error: print(_reading_line(o))
     if csv: write_csv(csv, readings)
+    if (n := sum(o.declined is not None for o in readings)): say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
     _named(bad)
     if bad: raise _SomeBad
 
