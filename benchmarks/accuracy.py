@@ -7,13 +7,12 @@ DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Each
 fastai captcha tutorial (pooled_classifier, spatial_classifier, crnn) with the tutorial's augmentation. Finished folds are kept in OUT
 (default: benchmarks/results/ARCH-seedS) and not trained again, so that a run can be stopped and gone on with.
 """
-import argparse, os, sys, warnings
+import argparse, os, warnings
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
 from fastai.vision.augment import Brightness, Contrast, Rotate
-from captcha_fastai.all import archs, captcha_label, k_fold, untar_captchas
-from fastai.data.all import get_image_files
+from captcha_fastai.all import accuracy_table, archs, captcha_label, k_fold, picture_files, untar_captchas
 
 tutorial = ('pooled_classifier', 'spatial_classifier', 'crnn')
 def tutorial_augment(): return [Rotate(max_deg=10, p=.5), Brightness(max_lighting=.5, p=.8), Contrast(max_lighting=.5, p=.8)]
@@ -25,16 +24,17 @@ def main():
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--epochs', type=int)
     p.add_argument('--bs', type=int)
+    p.add_argument('--n-train', type=int, help='pictures to train on in each fold')
     p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'))
     p.add_argument('--out')
     p.add_argument('--only', help='folds to do in this run, as 0,1')
     args = p.parse_args()
     data = Path(args.data) if args.data else untar_captchas()
     out = Path(args.out or Path(__file__).parent/'results'/f'{args.arch}-seed{args.seed}')
-    files = sorted(get_image_files(data), key=lambda o: o.relative_to(data).as_posix())
-    df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs,
+    files = picture_files(data)
+    df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs, n_train=args.n_train,
                 only=[int(o) for o in args.only.split(',')] if args.only else None,
                 batch_tfms=tutorial_augment() if args.arch in tutorial else None, say=lambda s: print(s, flush=True))
-    print(f'{args.arch}: {(df.text==df.prediction).mean():.2%} of {len(df)} right')
+    print(accuracy_table({args.arch:df}).round(4).to_string())
 
 if __name__=='__main__': main()

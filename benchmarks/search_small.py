@@ -15,14 +15,11 @@ warnings.filterwarnings('ignore')
 import numpy as np
 import pandas as pd
 import torch
-from fastai.data.all import get_image_files
-from captcha_fastai.all import CoarseCTC, Recipe, Vocab, captcha_augment, captcha_label, crnn_small, ctc_log_prob, k_fold
+from captcha_fastai.all import Vocab, captcha_augment, captcha_label, crnn_small, ctc_log_prob, k_fold, picture_files
 
 strong = dict(max_rotate=4, max_lighting=.2, max_scale=.1, max_shear=.1)
 arms = dict(
     base=dict(),
-    no_coarse=dict(coarse=False),
-    pool2=dict(coarse=lambda: CoarseCTC(pool=2)),
     stem_bare=dict(arch_args=dict(blocks=(0,1,1,1))),
     late=dict(arch_args=dict(blocks=(0,1,1,2))),
     wide=dict(arch_args=dict(widths=(32,48,96,96))),
@@ -30,12 +27,13 @@ arms = dict(
     lstm64=dict(arch_args=dict(n_hidden=64)),
     lstm160=dict(arch_args=dict(n_hidden=160)),
     drop3=dict(arch_args=dict(drop=.3)),
+    epochs8=dict(epochs=8),
     epochs12=dict(epochs=12),
     epochs24=dict(epochs=24),
-    lr3=dict(lr=3e-3),
-    lr1=dict(lr=1e-3),
+    lr2=dict(lr=2e-3),
+    lr4=dict(lr=4e-3),
     bs16=dict(bs=16),
-    bs64=dict(bs=64, lr=3e-3),
+    bs64=dict(bs=64, lr=4e-3),
     augment=dict(augment=strong),
     augment24=dict(augment=strong, epochs=24),
 )
@@ -60,13 +58,11 @@ def main():
     p.add_argument('--out', type=Path, default=Path(__file__).parent/'results'/'search')
     args = p.parse_args()
     if not args.data: p.error('give --data, or set CAPTCHA_DATA')
-    files = sorted(get_image_files(Path(args.data)))
+    files = picture_files(args.data)
     folds = [int(o) for o in args.folds.split(',')]
-    recipe = crnn_small.recipe
     for name in args.arms.split(','):
         arm = dict(arms[name])
-        coarse,augment = arm.pop('coarse', CoarseCTC),arm.pop('augment', None)
-        crnn_small.recipe = Recipe(recipe.epochs, recipe.lr, recipe.bs, recipe.loss_func, (coarse,) if coarse else ())
+        augment = arm.pop('augment', None)
         k_fold(files, [captcha_label(f) for f in files], crnn_small, args.out/name, seed=7, only=folds, say=lambda s: None,
                batch_tfms=captcha_augment(**augment) if augment else None, **arm)
         wrong,nll,secs = scored(args.out/name, folds)

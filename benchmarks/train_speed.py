@@ -13,10 +13,10 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 import torch
-from fastai.basics import Callback, CancelFitException, DataLoaders, Learner, TfmdLists, Transform, set_seed
-from fastai.data.all import RandomSplitter, get_image_files
+from fastai.basics import Callback, CancelFitException, CancelValidException, DataLoaders, Learner, TfmdLists, Transform, set_seed
+from fastai.data.all import RandomSplitter
 from fastai.vision.all import Brightness, Contrast, PILImage, Rotate, TensorImage, image2tensor
-from captcha_fastai.all import CaptchaDataLoaders, CaptchaImage, CTCLoss, Timed, Vocab, captcha_label, captcha_learner, crnn, crnn_small
+from captcha_fastai.all import CaptchaDataLoaders, CaptchaImage, CTCLoss, Vocab, captcha_label, captcha_learner, crnn, crnn_small, picture_files
 
 class Tutorial(Transform):
     "Index to picture and ids, the file opened each time, as the tutorial's transform does it"
@@ -37,6 +37,12 @@ def our_learner(files, vocab, arch, bs):
     dls = CaptchaDataLoaders.from_lists('.', files, [captcha_label(f) for f in files], seed=0, bs=bs, vocab=vocab)
     return captcha_learner(dls, arch)
 
+class Timed(Callback):
+    "Wall seconds from the start of the fit to the end of each epoch"
+    order = 95
+    def before_fit(self): self.begun,self.seconds = time.perf_counter(),[]
+    def after_epoch(self): self.seconds.append(time.perf_counter()-self.begun)
+
 class Speed(Callback):
     "Pictures a second over `images` pictures, after three batches to warm up"
     order = 100
@@ -56,7 +62,6 @@ class Speed(Callback):
 
 class NoValidation(Callback):
     def before_validate(self):
-        from fastai.basics import CancelValidException
         raise CancelValidException
 
 def speed(learn, images):
@@ -65,7 +70,6 @@ def speed(learn, images):
 
 def speeds(files, images, rounds):
     vocab = Vocab.from_labels(map(captcha_label, files))
-    rows = []
     for arch in (crnn, crnn_small):
         arms = {f'tutorial, batch of {bs}': tutorial_learner(files, vocab, arch, bs) for bs in (8,16,32,64,128)}
         arms['ours'] = our_learner(files, vocab, arch, arch.recipe.bs)
@@ -78,14 +82,14 @@ def speeds(files, images, rounds):
             print(f"{arch.__name__:11} {name:24} {med[name]:7.1f} pictures/s   x{med[name]/med['tutorial, batch of 8']:.2f} of the tutorial as written", flush=True)
         print(f"{arch.__name__:11} ours is x{med['ours']/med['tutorial, batch of 8']:.2f} of the tutorial as written, x{med['ours']/med[tuned]:.2f} of it with the best batch size ({tuned})", flush=True)
 
-def accuracy(files, seeds):
+def accuracy(files, seeds, epochs):
     vocab = Vocab.from_labels(map(captcha_label, files))
     rows = []
     for seed in range(seeds):
         set_seed(1000+seed)
         dls = CaptchaDataLoaders.from_lists('.', files, [captcha_label(f) for f in files], seed=1000+seed, bs=crnn_small.recipe.bs, vocab=vocab)
         learn,timed = captcha_learner(dls, crnn_small),Timed()
-        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(crnn_small.recipe.epochs, crnn_small.recipe.lr, cbs=timed)
+        with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs, cbs=timed)
         at = list(learn.recorder.metric_names).index('captcha_accuracy')-1
         accs = [o[at] for o in learn.recorder.values]
         row = [next((t for t,a in zip(timed.seconds, accs) if a>=goal), float('inf')) for goal in (.971,.99)]
@@ -100,9 +104,10 @@ def main():
     p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--accuracy', action='store_true')
     p.add_argument('--seeds', type=int, default=3)
+    p.add_argument('--epochs', type=int, help="of --accuracy; the recipe's if not given")
     args = p.parse_args()
     if not args.data: p.error('give --data, or set CAPTCHA_DATA')
-    files = sorted(get_image_files(Path(args.data)))
-    accuracy(files, args.seeds) if args.accuracy else speeds(files, args.images, args.rounds)
+    files = picture_files(args.data)
+    accuracy(files, args.seeds, args.epochs) if args.accuracy else speeds(files, args.images, args.rounds)
 
 if __name__=='__main__': main()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 from fastai.basics import set_seed
-from captcha_fastai.all import CaptchaDataLoaders, archs, captcha_label, captcha_learner, save_captchas, score_texts
-from fastai.data.all import get_image_files
+from captcha_fastai.all import CaptchaDataLoaders, archs, captcha_label, captcha_learner, picture_files, save_captchas, score_texts
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -24,13 +23,13 @@ def main():
         train,test = Path(tmp)/'train',Path(tmp)/'test'
         save_captchas(args.n, train, style=args.style.split(','), length=(4,7), seed=args.seed)
         save_captchas(args.test, test, style=args.style.split(','), length=(4,7), seed=args.seed+1)
-        unseen = sorted(get_image_files(test))
+        unseen = picture_files(test)
         for arch in map(archs.get, args.arch.split(',')):
             set_seed(args.seed)
             learn = captcha_learner(CaptchaDataLoaders.from_folder(train, bs=arch.recipe.bs, valid_pct=.02), arch)
             start = time.perf_counter()
             with learn.no_bar(), learn.no_logging():
-                learn.fit_one_cycle(args.epochs, arch.recipe.lr)
+                learn.fit_recipe(args.epochs)
                 took = time.perf_counter()-start
                 _,_,ids = learn.get_preds(dl=learn.dls.test_dl(unseen), with_decoded=True)
             read,texts = learn.vocab.decode_batch(ids),[captcha_label(f) for f in unseen]

@@ -130,7 +130,7 @@ def _fit(learn, epochs, lr, cbs, start_epoch=0):
     "Fit with a progress bar on a terminal, else a line an epoch, all on standard error"
     bar = sys.stderr.isatty()
     with redirect_stdout(sys.stderr), (nullcontext() if bar else learn.no_bar()), (nullcontext() if bar else learn.no_logging()):
-        learn.fit_one_cycle(epochs, lr, start_epoch=start_epoch, cbs=cbs if bar else cbs+[EpochLines()])
+        learn.fit_recipe(epochs, lr, start_epoch=start_epoch, cbs=cbs if bar else cbs+[EpochLines()])
 
 
 # %% ../nbs/13_cli.ipynb #ffaa9ef3

@@ -125,7 +125,7 @@ def _train_fold(learn, name, say, every, epochs, lr):
     "History, log-probabilities and ids of the validation pictures"
     learn.add_cb(prog := FoldProgress(name, say, every))
     with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(epochs, lr)
+        learn.fit_recipe(epochs, lr)
         history = pd.DataFrame(list(learn.recorder.values), columns=learn.recorder.metric_names[1:-1])
         history.insert(0, 'seconds', prog.seconds)
         learn.remove_cb(prog)
@@ -163,6 +163,7 @@ def k_fold(
     lr:float=None,           # Likewise
     bs:int=None,             # Likewise
     only=None,               # Folds to do in this run; all if `None`
+    n_train:int=None,        # Pictures to train on in each fold, drawn by the seed; all others if `None`
     batch_tfms=None,         # Augmentation; `captcha_augment()` if `None`
     arch_args:dict=None,     # More arguments for `arch`
     cbs=None,                # Makes more callbacks: a list of functions
@@ -178,15 +179,20 @@ def k_fold(
     place,names,labels = fold_of([o.digest for o in report.facts], folds, seed),np.array(_names(files), dtype=object),np.array(report.labels, dtype=object)
     todo = list(range(folds) if only is None else only)
     if bad := [i for i in todo if i not in range(folds)]: raise CaptchaError(f"there is no fold {bad[0]}: they go from 0 to {folds-1}")
+    if n_train is not None and not 1<=n_train<=(most := int((place!=np.bincount(place).argmax()).sum())):
+        raise CaptchaError(f"n_train must be from 1 to {most}, the pictures outside the largest fold, not {n_train}")
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out, dict(arch=arch.__name__, arch_args=_said(arch_args or {}), folds=folds, seed=seed, epochs=epochs, lr=lr, bs=bs, n=len(files),
-                             batch_tfms=_said(batch_tfms), cbs=_said(cbs), more=_said(kwargs), pictures=_digest(report.facts, labels)))
+                             batch_tfms=_said(batch_tfms), cbs=_said(cbs), more=_said(kwargs), pictures=_digest(report.facts, labels)) | (dict(n_train=n_train) if n_train else {}))
     vocab = Vocab.from_labels(labels)
     for i in todo:
         rows = np.flatnonzero(place==i)
         if _fold_done(out/f'fold{i}.csv', names[rows], labels[rows]): continue
         set_seed(100*seed+i)
-        dls = CaptchaDataLoaders.from_lists('.', files, list(labels), splitter=IndexSplitter(rows.tolist()), vocab=vocab, bs=bs, batch_tfms=batch_tfms)
+        others = np.flatnonzero(place!=i).tolist()
+        use = [*(random.Random(100*seed+i).sample(others, n_train) if n_train else others), *rows]
+        dls = CaptchaDataLoaders.from_lists('.', [files[j] for j in use], list(labels[use]), splitter=IndexSplitter(range(len(use)-len(rows), len(use))),
+                                            vocab=vocab, bs=bs, batch_tfms=batch_tfms)
         learn = captcha_learner(dls, arch, arch_args=arch_args, cbs=[o() for o in L(cbs)], **kwargs)
         history,lp,ids = _train_fold(learn, f'{arch.__name__}, fold {i}', say, every, epochs, lr)
         df = pd.DataFrame(dict(file=names[rows], text=labels[rows], prediction=vocab.decode_batch(ids),

@@ -6,8 +6,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'half_precision_cbs', 'item_names', 'targets', 'infeasible',
-           'n_columns', 'CTCCheck', 'coarse_logits', 'CoarseCTC', 'result_title', 'show_results', 'plot_top_losses',
-           'picture_stats', 'captcha_learner', 'Checkpoint']
+           'n_columns', 'CTCCheck', 'result_title', 'show_results', 'plot_top_losses', 'picture_stats',
+           'captcha_learner', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
 import os, random
@@ -41,7 +41,7 @@ class Recipe:
     lr:float            # Highest learning rate
     bs:int              # Pictures in a batch
     loss_func:object    # Makes the loss: `CTCLoss`, say
-    cbs:tuple=()        # Make callbacks that go with it
+    fit:dict=None       # More for `fit_one_cycle`
 
 archs = {}
 
@@ -50,11 +50,11 @@ def captcha_arch(
     lr:float,             # Highest learning rate
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
-    cbs:tuple=(),         # Make callbacks that `captcha_learner` adds
+    **fit                 # More for `fit_one_cycle`, as `pct_start`
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
     def deco(f):
-        f.recipe = Recipe(epochs, lr, bs, loss_func, tuple(cbs))
+        f.recipe = Recipe(epochs, lr, bs, loss_func, fit)
         archs[f.__name__] = f
         return f
     return deco
@@ -152,30 +152,6 @@ class CTCCheck(Callback):
         self.done = self.dls
     def __getstate__(self): return {k:v for k,v in self.__dict__.items() if k!='done'}
 
-# %% ../nbs/06_learner.ipynb #9c7f8a07
-def coarse_logits(
-    logits:torch.Tensor,  # `(bs, T, V)`
-    pool:int=3,           # Columns to make one of
-)->torch.Tensor:          # `(bs, ceil(T/pool), V)`
-    "Logits averaged over runs of `pool` neighbouring columns"
-    return nn.functional.avg_pool1d(logits.transpose(1,2), pool, ceil_mode=True).transpose(1,2)
-
-class CoarseCTC(Callback):
-    "Adds, while the loss is high, the CTC loss of the logits at fewer columns: it leads the model off the plateau of blanks"
-    def __init__(self,
-        pool:int=3,       # Columns to make one of; fewer where the texts would not fit
-        low:float=.5,     # Loss (nats a character) at and below which nothing is added
-        high:float=1.5,   # Loss at and above which the whole is added; the weight fades between the two
-    ): self.pool,self.low,self.high,self.coarse = pool,low,high,CTCLoss(zero_infinity=True)
-
-    def weight(self, loss): return min(1., max(0., (loss-self.low)/(self.high-self.low)))
-
-    def after_loss(self):
-        if not self.training: return
-        pool,weight = min(self.pool, self.pred.shape[1]//(self.y.shape[1]+1)),self.weight(self.loss.item())
-        if pool<2 or not weight: return
-        self.learn.loss_grad = self.loss_grad + weight*self.coarse(coarse_logits(self.pred.as_subclass(torch.Tensor).float(), pool), self.y)
-
 # %% ../nbs/06_learner.ipynb #497681a8
 def result_title(
     truth:str,     # The label
@@ -250,11 +226,23 @@ def captcha_learner(
     half_cbs = half_precision_cbs(dls.device or default_device()) if half is not False else []
     if half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())
     if pretrained and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
-    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in arch.recipe.cbs] + L(cbs), **kwargs)
+    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + L(cbs), **kwargs)
     arch_args.pop('pretrained', None)
     learn.arch,learn.arch_args,learn.spec,learn.vocab = arch,arch_args,spec,vocab
     if pretrained and hasattr(arch, 'splitter'): learn.freeze()
     return learn
+
+# %% ../nbs/06_learner.ipynb #81e4f6bf
+@patch
+@delegates(Learner.fit_one_cycle)
+def fit_recipe(self:Learner,
+    epochs:int=None,   # The recipe's if `None`
+    lr:float=None,     # Likewise
+    **kwargs
+):
+    "`fit_one_cycle` by the recipe of the arch"
+    recipe = self.arch.recipe
+    self.fit_one_cycle(epochs or recipe.epochs, lr or recipe.lr, **(recipe.fit or {}) | kwargs)
 
 # %% ../nbs/06_learner.ipynb #9b539ae5
 class Checkpoint(Callback):
