@@ -349,7 +349,6 @@ def show_alignment(
         axs[0].set_title(' ')
         axs[0].text((lo+hi)/2*w/T, -.06*h, text[k], ha='center', va='bottom', color=f'C{k}')
     axs[0].set_yticks([])
-    sure = align.chars[i,:n].amax(-1)
     axs[1].imshow(align.posterior[i,:n].cpu() if n else np.zeros((1,T)), extent=(0,w,max(n,1)-.5,-.5), aspect='auto', cmap='Greys', vmin=0, vmax=1)
     axs[1].set_yticks(range(n), [f'{c} {align.chars[i,k,vocab.o2i[c]]:.2f}' for k,c in enumerate(text)])
     axs[1].set_xlabel('pixels')
