@@ -12,6 +12,7 @@ import argparse, os, statistics, time, warnings
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
+import numpy as np
 import torch
 from fastai.basics import Callback, CancelFitException, CancelValidException, DataLoaders, Learner, TfmdLists, Transform, set_seed
 from fastai.data.all import RandomSplitter
@@ -21,7 +22,7 @@ from captcha_fastai.all import CaptchaDataLoaders, CaptchaImage, CTCLoss, Vocab,
 class Tutorial(Transform):
     "Index to picture and ids, the file opened each time, as the tutorial's transform does it"
     def __init__(self, files, vocab): self.files,self.vocab = files,vocab
-    def encodes(self, i:int):
+    def encodes(self, i:int|np.integer):
         im = TensorImage(image2tensor(PILImage.create(self.files[i]))).float()/255
         return CaptchaImage(im, self.vocab.encode(captcha_label(self.files[i]), 5))
 
@@ -57,7 +58,7 @@ class Speed(Callback):
             self.n += len(self.y)
             if self.n>=self.images or self.iter==self.n_iter-1 and self.epoch==self.n_epoch-1:
                 if torch.cuda.is_available(): torch.cuda.synchronize()
-                self.learn.speed = self.n/(time.perf_counter()-self.begun)
+                self.rate = self.n/(time.perf_counter()-self.begun)
                 raise CancelFitException
 
 class NoValidation(Callback):
@@ -65,8 +66,9 @@ class NoValidation(Callback):
         raise CancelValidException
 
 def speed(learn, images):
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(20, 3e-3, cbs=[Speed(images), NoValidation()])
-    return learn.speed
+    measure = Speed(images)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(20, 3e-3, cbs=[measure, NoValidation()])
+    return measure.rate
 
 def speeds(files, images, rounds):
     vocab = Vocab.from_labels(map(captcha_label, files))
