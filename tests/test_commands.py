@@ -15,7 +15,8 @@ def run(name, *args, cwd=None):
 
 def stop(begins, sig, *args):
     "Run a command and send it `sig` at the first line of stderr that begins so; its exit code, and the rest of stderr"
-    with subprocess.Popen(args_for(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENV) as p:
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)   # a shell's background jobs, and so their children, ignore Ctrl-C
+    with subprocess.Popen(args_for(*args), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENV, preexec_fn=heed) as p:
         for line in p.stderr:
             if line.startswith(begins): break
         p.send_signal(sig)

@@ -252,7 +252,7 @@ def test_long_texts_and_many_classes():
         lp = torch.full((2, 40, V), -20.).scatter(2, F.pad(path[:, :, None], (0, 1)).flatten(1)[:, :, None], 0.).log_softmax(-1)
         assert torch.equal(prefix_beam_decode(lp, beam=3).ids[:, 0], path)
 
-# ---- source A's beam
+# ---- the tutorial's beam
 
 def python_path_beam(lp, beam, threshold):
     "One picture in Python"
