@@ -1,4 +1,4 @@
-"""Two models that answer once for each place in the text, and the reason one of them learns sooner
+"""Two models that answer once for each place in the text, and what each of them can know of a place
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/classifier.html.md"""
 

@@ -47,6 +47,7 @@ class BiLSTM(nn.LSTM):
     ): super().__init__(n_in, n_hidden, batch_first=True, bidirectional=True)
     def forward(self, x): return super().forward(x)[0]
 
+# %% ../nbs/08_crnn.ipynb #74d77d43
 class CRNN(nn.Module):
     "`(bs,c,h,w)` pictures to `(bs,T,V)` logits: a body, its columns as a sequence, a neck that reads along it, a head"
     def __init__(self,
@@ -58,6 +59,7 @@ class CRNN(nn.Module):
         self.body,self.to_seq,self.neck,self.head = body,ToSequence(),neck,head
     def forward(self, x): return self.head(self.neck(self.to_seq(self.body(x))))
 
+# %% ../nbs/08_crnn.ipynb #7a350961
 @captcha_arch(epochs=60, lr=3e-3, bs=32)
 def crnn(
     vocab:Vocab,              # Ids to answer with
@@ -116,7 +118,9 @@ def start_blank(
 ):
     "Set the biases so that blank, class 0, starts with the share of columns that hold no character"
     share = min(.95, max(.5, 1-(width or columns/5)/columns))
-    with torch.no_grad(): scores.bias.fill_(math.log((1-share)/(scores.out_features-1)))[0] = math.log(share)
+    with torch.no_grad():
+        scores.bias.fill_(math.log((1-share)/(scores.out_features-1)))
+        scores.bias[0] = math.log(share)
 
 # %% ../nbs/08_crnn.ipynb #a42cdda7
 def halvings(
