@@ -6,12 +6,13 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'half_precision_cbs', 'item_names', 'targets', 'infeasible',
-           'n_columns', 'CTCCheck', 'result_title', 'show_results', 'plot_top_losses', 'picture_stats',
+           'n_columns', 'CTCCheck', 'result_title', 'show_results', 'plot_top_losses', 'picture_stats', 'search_ids',
            'captcha_learner', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
 import os, random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from plum import dispatch
 
 from .core import CaptchaError, CaptchaImage, TensorLabel, picture_name
 from .data import captcha_grid
+from .rules import Constraint
 from .losses import CTCLoss, columns_needed
 from .metrics import captcha_accuracy, char_accuracy
 
@@ -196,13 +198,21 @@ def picture_stats(
     xs = torch.stack([dl.do_item(i)[0].as_subclass(torch.Tensor) for i in range(min(n, len(dl.dataset)))]).float()/255
     return xs.mean((0,2,3)).tolist(),[max(o, 1e-3) for o in xs.std((0,2,3)).tolist()]
 
+def search_ids(
+    out,          # Logits or log-probabilities of a batch
+    loss_func,    # With a `search`
+    constraint,   # What a text may be
+):                # `(bs, L)` ids
+    "The most probable allowed texts, as a decoder gives them"
+    return loss_func.search(out, constraint).ids[:,0]
+
 @delegates(Learner.__init__)
 def captcha_learner(
     dls:DataLoaders,         # Captchas: from `CaptchaDataLoaders`, or any with a `vocab` and padded ids as targets
     arch,                    # Makes the model: `crnn_small`, or any function marked by `captcha_arch`
     pretrained:bool=False,   # Start from weights trained on other pictures (ImageNet's, where the arch has a torchvision body)?
     loss_func=None,          # The recipe's if `None`
-    decoder=None,            # `(bs, T, V)` log-probabilities to `(bs, L)` ids, for a CTC loss; greedy if `None`
+    decoder=None,            # `(bs, T, V)` log-probabilities to `(bs, L)` ids, or a `Constraint` to search under; the loss's own if `None`
     metrics=None,            # Whole captchas and characters right if `None`
     normalize:bool=True,     # Normalise by the training pictures' statistics (ImageNet's if `pretrained` and in colour)?
     half:bool=None,          # Train in half precision? Where the hardware gains by it if `None`
@@ -218,6 +228,7 @@ def captcha_learner(
     spec = dict(size=tuple(xb.shape[-2:]), channels=xb.shape[1], width=yb.shape[1])
     model = arch(vocab, **spec, **arch_args)
     if loss_func is None: loss_func = arch.recipe.loss_func()
+    if isinstance(decoder, Constraint): decoder = partial(search_ids, loss_func=loss_func, constraint=decoder)
     if decoder is not None: loss_func.decoder = decoder
     if normalize and not dls.after_batch.fs.filter(risinstance(Normalize)):
         mean,std = imagenet_stats if pretrained and spec['channels']==3 else picture_stats(dls.train)

@@ -174,16 +174,18 @@ def _from_learner(cls,
     flat = lambda o: o.flatten().tolist()
     mean,std = (flat(norm[0].mean),flat(norm[0].std)) if norm else ([0.]*learn.spec['channels'],[1.]*learn.spec['channels'])
     lengths = Counter(int((o!=0).sum()) for o in targets(learn.dls.train_ds)) if len(learn.dls.train_ds) else {}
+    loss_func = deepcopy(learn.loss_func)
+    if hasattr(loss_func, 'decoder'): loss_func.decoder = type(loss_func)().decoder   # a reader is told at `read` what a text may be
     res = cls(deepcopy(learn.model), learn.arch.__name__, learn.arch_args, learn.vocab, learn.spec, mean, std,
-              dict(sorted(lengths.items())), facts, deepcopy(learn.loss_func), device)
+              dict(sorted(lengths.items())), facts, loss_func, device)
     ds = learn.dls.valid_ds if len(learn.dls.valid_ds) else learn.dls.train_ds
     items = list(getattr(ds, 'items', []))[:check]
     if items and isinstance(_item_file(items[0]), (str,Path)):
         res._samples = files = [_item_file(o) for o in items]
-        with learn.no_bar(): preds,_,dec = learn.get_preds(dl=learn.dls.test_dl(items), with_decoded=True)
+        with learn.no_bar(): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
         mine = res.loss_func.activation(res.logits(torch.stack([res.tensor(f) for f in files]))).cpu()
         apart = (preds.as_subclass(torch.Tensor)-mine).abs().flatten(1).max(1).values
-        want,got = learn.vocab.decode_batch(dec),[o.text for o in res.read(files)]
+        want,got = learn.vocab.decode_batch(loss_func.decodes(preds)),[o.text for o in res.read(files)]
         if (bad := [i for i in range(len(files)) if want[i]!=got[i] or apart[i]>.05]):
             raise CaptchaError(f"reader and learner disagree on {len(bad)} of {len(files)} pictures, such as {files[bad[0]]}: {want[bad[0]]!r} to the "
                                f"learner, {got[bad[0]]!r} to the reader; a reader knows size= and channels= and no other item transforms")
