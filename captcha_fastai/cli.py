@@ -350,15 +350,16 @@ def results_picture(
 )->Path:               # `file`
     "A PNG that shows readings: a tick or a cross, and what was read"
     from matplotlib.figure import Figure
-    pairs = [(o,t) for o,t in zip(readings, texts) if not o.error]
+    good = pairs = [(o,t) for o,t in zip(readings, texts) if not o.error]
     wrong = [p for p in pairs if p[0].text!=p[1]][:n//3]
     pairs = (wrong + [p for p in pairs if p[0].text==p[1]] + [p for p in pairs if p[0].text!=p[1]][n//3:])[:n]
-    fig = Figure(figsize=(9, 1.1*-(-len(pairs)//3)))
+    fig = Figure(figsize=(9, 1.1*-(-len(pairs)//3)+.3))
     for ax,(o,t) in zip(fig.subplots(-(-len(pairs)//3), 3, squeeze=False).flat, pairs):
         CaptchaImage(open_picture(o.file), '').show(ctx=ax)
         title,color = result_title(t, o.text)
         ax.set_title(title, color=color, fontsize=10)
     for ax in fig.axes: ax.axis('off')
+    fig.suptitle(f'{sum(o.text==t for o,t in good)} of {len(good)} read without a mistake; misread ones are drawn first', fontsize=10)
     fig.tight_layout(); fig.savefig(file, dpi=90)
     return Path(file)
 
