@@ -17,7 +17,7 @@ import torch
 from fastai.basics import Callback, CancelFitException, CancelValidException, DataLoaders, Learner, TfmdLists, Transform, set_seed
 from fastai.data.all import RandomSplitter
 from fastai.vision.all import Brightness, Contrast, PILImage, Rotate, TensorImage, image2tensor
-from captcha_fastai.all import CaptchaDataLoaders, CaptchaImage, CTCLoss, Vocab, captcha_label, captcha_learner, crnn, crnn_small, picture_files
+from captcha_fastai.all import CaptchaDataLoaders, CaptchaImage, CTCLoss, FoldProgress, Vocab, captcha_label, captcha_learner, crnn, crnn_small, picture_files
 
 class Tutorial(Transform):
     "Index to picture and ids, the file opened each time, as the tutorial's transform does it"
@@ -37,12 +37,6 @@ def tutorial_learner(files, vocab, arch, bs):
 def our_learner(files, vocab, arch, bs):
     dls = CaptchaDataLoaders.from_lists('.', files, [captcha_label(f) for f in files], seed=0, bs=bs, vocab=vocab)
     return captcha_learner(dls, arch)
-
-class Timed(Callback):
-    "Wall seconds from the start of the fit to the end of each epoch"
-    order = 95
-    def before_fit(self): self.begun,self.seconds = time.perf_counter(),[]
-    def after_epoch(self): self.seconds.append(time.perf_counter()-self.begun)
 
 class Speed(Callback):
     "Pictures a second over `images` pictures, after three batches to warm up"
@@ -90,7 +84,7 @@ def accuracy(files, seeds, epochs):
     for seed in range(seeds):
         set_seed(1000+seed)
         dls = CaptchaDataLoaders.from_lists('.', files, [captcha_label(f) for f in files], seed=1000+seed, bs=crnn_small.recipe.bs, vocab=vocab)
-        learn,timed = captcha_learner(dls, crnn_small),Timed()
+        learn,timed = captcha_learner(dls, crnn_small),FoldProgress(every=float('inf'))
         with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs, cbs=timed)
         at = list(learn.recorder.metric_names).index('captcha_accuracy')-1
         accs = [o[at] for o in learn.recorder.values]

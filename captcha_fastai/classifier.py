@@ -8,7 +8,6 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/classifier.html.md"""
 __all__ = ['feature_shape', 'pooled_classifier', 'spatial_classifier', 'ReceptiveField', 'receptive_field', 'gradient_field']
 
 # %% ../nbs/07_classifier.ipynb #3d83ffb5
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -20,19 +19,10 @@ from fastai.vision.models.xresnet import xresnet34
 from fastcore.all import L
 
 from .core import CaptchaError, Vocab
-from .learner import captcha_arch
+from .learner import captcha_arch, evaluating
 from .losses import CharLoss
 
 # %% ../nbs/07_classifier.ipynb #dc3710d8
-@contextmanager
-def _evaluating(model):
-    "Everything in `model` in evaluation mode for a while, and then as it was"
-    was = {m:m.training for m in model.modules()}
-    model.eval()
-    try: yield model
-    finally:
-        for m,training in was.items(): m.training = training
-
 def feature_shape(
     body:nn.Module,     # `(bs,c,h,w)` to `(bs,nf,h',w')`
     size:tuple,         # (h,w) of the pictures in pixels
@@ -40,7 +30,7 @@ def feature_shape(
 )->tuple:               # (nf,h',w')
     "Shape of the body's output for one picture, found by a pass with an empty one"
     like = next(body.parameters())
-    with torch.no_grad(), _evaluating(body): x = body(like.new_zeros(1, channels, *size))
+    with torch.no_grad(), evaluating(body): x = body(like.new_zeros(1, channels, *size))
     return tuple(x.shape[1:])
 
 # %% ../nbs/07_classifier.ipynb #965ef438
@@ -138,6 +128,6 @@ def gradient_field(
 )->Tensor:            # `(h,w)`
     "How much each pixel moves one cell of the output: absolute gradients, averaged over the pictures (Luo et al. 2016)"
     x = x.detach().as_subclass(Tensor).float().requires_grad_()
-    with torch.enable_grad(), _evaluating(model):
+    with torch.enable_grad(), evaluating(model):
         grad, = torch.autograd.grad(model(x)[(...,*cell)].sum(), x)
     return grad.abs().sum(1).mean(0)

@@ -14,7 +14,7 @@ warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', ca
 
 # %% ../nbs/13_cli.ipynb #3338e5d2
 import json, os, shutil, sys, time
-from contextlib import nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from typing import Annotated
@@ -23,8 +23,9 @@ import pandas as pd
 from fastai.basics import Callback, set_seed
 from fastcore.script import anno_parser
 from fastprogress.fastprogress import format_time
+from filelock import FileLock, Timeout
 
-from .core import CaptchaError, CaptchaImage, norm_text, open_picture
+from .core import CaptchaError, CaptchaImage, norm_text, open_picture, write_aside
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
 from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels, untar_captchas
 from .metrics import score_texts
@@ -182,6 +183,25 @@ def train_reader(
 
 
 # %% ../nbs/13_cli.ipynb #9d452668
+def _check_resumable(part, asked):
+    "Is there a training to go on with, and was it started with the same options?"
+    if not (part/'state.pth').exists(): raise CaptchaError(f"nothing to resume: there is no {part/'state.pth'}")
+    was = json.loads((part/'asked.json').read_text())
+    if differ := [k for k in asked if was[k]!=asked[k]]:
+        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was[differ[0]]!r}, not {asked[differ[0]]!r}; give what was given then")
+
+@contextmanager
+def _claimed(part):
+    "Keep the folder of an unfinished training to this process; it stays only if there is a checkpoint to go on from"
+    part.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(part/'lock', timeout=0):
+            try: yield
+            finally:
+                if not (part/'state.pth').exists(): shutil.rmtree(part, ignore_errors=True)
+    except Timeout: raise CaptchaError(f"another captcha_train is at work in {part}; wait for it, or give another --out") from None
+
+# %% ../nbs/13_cli.ipynb #981b4e90
 def _arch(name):
     if name not in archs: raise CaptchaError(f"no arch {name!r}; there are {', '.join(archs)}")
     return archs[name]
@@ -204,24 +224,20 @@ def captcha_train(
     if epochs is not None and epochs<1: raise CaptchaError(f"--epochs must be at least 1, not {epochs}")
     if out.exists() and not overwrite: raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")
     if out.exists() and not (out/'reader.json').exists(): raise CaptchaError(f"{out} exists and is not a saved reader; give another --out")
-    if resume and not (part/'state.pth').exists(): raise CaptchaError(f"nothing to resume: there is no {part/'state.pth'}")
-    if (part/'state.pth').exists() and not (resume or overwrite): raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
-    asked = dict(data=str(Path(data).resolve()), arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad)
-    if resume:
-        was = json.loads((part/'asked.json').read_text())
-        if differ := [k for k in asked if was[k]!=asked[k]]:
-            raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was[differ[0]]!r}, not {asked[differ[0]]!r}; give what was given then")
     made = _arch(arch)
-    part.mkdir(parents=True, exist_ok=True)
-    if overwrite and not resume: (part/'state.pth').unlink(missing_ok=True)
-    (part/'asked.json').write_text(json.dumps(asked))
-    try: _,reader,figures,left_out = train_reader(data, made, part/'state.pth', epochs, valid_pct, seed, skip_bad, resume)
-    except BaseException as e:
-        if not (part/'state.pth').exists(): shutil.rmtree(part)
-        elif isinstance(e, KeyboardInterrupt): raise KeyboardInterrupt('go on with the same command and --resume') from None
-        raise
-    reader.save(out, overwrite=overwrite)
-    shutil.rmtree(part)
+    asked = dict(data=str(Path(data).resolve()), arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad)
+    with _claimed(part):
+        state = part/'state.pth'
+        if resume: _check_resumable(part, asked)
+        elif overwrite: state.unlink(missing_ok=True)
+        elif state.exists(): raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
+        (part/'asked.json').write_text(json.dumps(asked))
+        try: _,reader,figures,left_out = train_reader(data, made, state, epochs, valid_pct, seed, skip_bad, resume)
+        except KeyboardInterrupt:
+            if not state.exists(): raise
+            raise KeyboardInterrupt('go on with the same command and --resume') from None
+        reader.save(out, overwrite=overwrite)
+        state.unlink()
     say(f'saved {reader} to {out}')
     print(json.dumps(_rounded(figures)))
     if left_out: raise _SomeBad
@@ -273,9 +289,7 @@ def write_csv(
     rel = lambda f: os.path.relpath(f, Path(path).parent)
     df = pd.DataFrame(dict(file=[rel(o.file) for o in readings], text=[o.text for o in readings],
                            confidence=[f'{o.confidence:.4f}' for o in readings]) | cols)
-    tmp = Path(f'{path}.tmp')
-    df[[not o.error for o in readings]].to_csv(tmp, index=False)
-    os.replace(tmp, path)
+    write_aside(path, lambda f: df[[not o.error for o in readings]].to_csv(f, index=False))
 
 # %% ../nbs/13_cli.ipynb #2da18a9e
 @command
@@ -350,16 +364,16 @@ def results_picture(
 )->Path:               # `file`
     "A PNG that shows readings: a tick or a cross, and what was read"
     from matplotlib.figure import Figure
-    good = pairs = [(o,t) for o,t in zip(readings, texts) if not o.error]
-    wrong = [p for p in pairs if p[0].text!=p[1]][:n//3]
-    pairs = (wrong + [p for p in pairs if p[0].text==p[1]] + [p for p in pairs if p[0].text!=p[1]][n//3:])[:n]
+    good = [(o,t) for o,t in zip(readings, texts) if not o.error]
+    right,wrong = [p for p in good if p[0].text==p[1]],[p for p in good if p[0].text!=p[1]]
+    pairs = (wrong[:n//3] + right + wrong[n//3:])[:n]
     fig = Figure(figsize=(9, 1.1*-(-len(pairs)//3)+.3))
     for ax,(o,t) in zip(fig.subplots(-(-len(pairs)//3), 3, squeeze=False).flat, pairs):
         CaptchaImage(open_picture(o.file), '').show(ctx=ax)
         title,color = result_title(t, o.text)
         ax.set_title(title, color=color, fontsize=10)
     for ax in fig.axes: ax.axis('off')
-    fig.suptitle(f'{sum(o.text==t for o,t in good)} of {len(good)} read without a mistake; misread ones are drawn first', fontsize=10)
+    fig.suptitle(f'{len(right)} of {len(good)} read without a mistake; misread ones are drawn first', fontsize=10)
     fig.tight_layout(); fig.savefig(file, dpi=90)
     return Path(file)
 

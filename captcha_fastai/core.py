@@ -8,10 +8,10 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/core.html.md"""
 
 # %% auto #0
 __all__ = ['max_pixels', 'norm_text', 'CaptchaError', 'TensorLabel', 'Vocab', 'PictureError', 'grey_scale', 'TensorGrey',
-           'PILGrey', 'flatten_picture', 'picture_name', 'open_picture', 'is_grey', 'CaptchaImage']
+           'PILGrey', 'flatten_picture', 'picture_name', 'open_picture', 'is_grey', 'write_aside', 'CaptchaImage']
 
 # %% ../nbs/00_core.ipynb #9a27b0f6
-import io, unicodedata
+import io, os, unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -200,6 +200,21 @@ def is_grey(
     if im.mode=='L': return True
     a = np.asarray(im)
     return bool((a[...,0]==a[...,1]).all() and (a[...,0]==a[...,2]).all())
+
+# %% ../nbs/00_core.ipynb #fed85154
+def write_aside(
+    file:str|Path,  # File to make, or to replace
+    write,          # Called with the path to write to
+):
+    "Write a file under another name in the same folder, then rename it: whoever looks finds it whole, or as it was before"
+    file = Path(file)
+    tmp = file.with_name('.tmp-'+file.name)
+    try:
+        write(tmp)
+        os.replace(tmp, file)
+    except BaseException:
+        tmp.unlink(missing_ok=True)
+        raise
 
 # %% ../nbs/00_core.ipynb #4b1861f4
 class CaptchaImage(fastuple):

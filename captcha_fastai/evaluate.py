@@ -29,7 +29,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binomtest
 from torch import Tensor
 
-from .core import CaptchaError, Vocab
+from .core import CaptchaError, Vocab, write_aside
 from .data import CaptchaDataLoaders, check_data
 from .learner import captcha_learner
 from .losses import CTCLoss
@@ -71,15 +71,9 @@ def _said(o):
     own = getattr(o, '__dict__', {})
     return [type(o).__name__, {k:_said(v) for k,v in own.items() if k in signature(type(o)).parameters}]
 
-def _write(file, write):
-    "Write aside, then rename: the file is whole or not there"
-    tmp = file.with_name('.tmp-'+file.name)
-    write(tmp)
-    os.replace(tmp, file)
-
 def _same_settings(out, asked):
     "Write the settings down, or raise `CaptchaError` if the folder holds results of others; what an older folder does not tell is passed over"
-    if not (out/'asked.json').exists(): return _write(out/'asked.json', lambda f: f.write_text(json.dumps(asked)))
+    if not (out/'asked.json').exists(): return write_aside(out/'asked.json', lambda f: f.write_text(json.dumps(asked)))
     was = json.loads((out/'asked.json').read_text())
     if differ := [k for k in was if was[k]!=asked.get(k)]:
         k = differ[0]
@@ -133,7 +127,7 @@ def _train_fold(learn, name, say, every, epochs, lr):
     return history,lp.as_subclass(Tensor).float(),ids.as_subclass(Tensor)
 
 def _read_fold(file): return pd.read_csv(file, dtype=dict(file=str, text=str, prediction=str), keep_default_na=False)
-def _done(out, name='fold*.csv'): return sorted(Path(out).glob(name), key=lambda f: int(re.sub(r'\D', '', f.name)))
+def _done(out): return sorted(Path(out).glob('fold*.csv'), key=lambda f: int(re.sub(r'\D', '', f.name)))
 
 # %% ../nbs/10_evaluate.ipynb #74a6f95f
 def load_folds(
@@ -197,9 +191,9 @@ def k_fold(
         history,lp,ids = _train_fold(learn, f'{arch.__name__}, fold {i}', say, every, epochs, lr)
         df = pd.DataFrame(dict(file=names[rows], text=labels[rows], prediction=vocab.decode_batch(ids),
                                confidence=learn.loss_func.log_prob(lp, ids).exp().tolist(), fold=i, seed=seed))
-        _write(out/f'history{i}.csv', lambda f: history.round(5).to_csv(f, index_label='epoch'))
-        _write(out/f'log_probs{i}.npy', lambda f: np.save(f.open('wb'), lp.numpy().astype(np.float16)))
-        _write(out/f'fold{i}.csv', lambda f: df.round(6).to_csv(f, index=False))
+        write_aside(out/f'history{i}.csv', lambda f: history.round(5).to_csv(f, index_label='epoch'))
+        write_aside(out/f'log_probs{i}.npy', lambda f: np.save(f, lp.numpy().astype(np.float16)))
+        write_aside(out/f'fold{i}.csv', lambda f: df.round(6).to_csv(f, index=False))
         say(f'{arch.__name__}, fold {i}: {(df.text==df.prediction).mean():.2%} of {len(df)} right, {history.seconds.iloc[-1]:.0f} seconds')
     return load_folds(out)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 def args_for(name, *args): return [sys.executable, '-c', f'from captcha_fastai.cli import {name}; {name}()', *map(str, args)]
@@ -115,7 +116,7 @@ def bad_inputs(tmp):
     (tmp/'odd.csv').write_text('name,text\ndrawn/a.png,22b\n')
     (tmp/'comma.csv').write_text('file,text\ndrawn/a.png,2,2\n')
     drawn,new = tmp/'drawn',tmp/'new'
-    return [
+    cases = [
         ('missing folder',      ('captcha_train', tmp/'nowhere', '--out', new), 'nowhere'),
         ('empty folder',        ('captcha_train', tmp/'empty', '--out', new), 'no pictures in'),
         ('no readable picture', ('captcha_train', tmp/'broken', '--out', new, '--skip-bad'), '22b.png'),
@@ -144,12 +145,13 @@ def bad_inputs(tmp):
         ('unknown style',       ('captcha_draw', 3, '--out', new, '--style', 'baroque'), 'baroque'),
         ('demo out exists',     ('captcha_demo', '--out', drawn), 'exists already'),
     ]
+    return [(what, tuple(tmp/f'new{i}' if o is new else o for o in cmd), says) for i,(what,cmd,says) in enumerate(cases)]
 
 def test_bad_input(world):
     tmp = world[0]
     before = {f:f.stat().st_mtime_ns for d in ('drawn','reader') for f in (tmp/d).iterdir()}
     cases = bad_inputs(tmp)
-    with ThreadPoolExecutor(2) as ex: results = list(ex.map(lambda o: run(*o[1], cwd=tmp), cases))
+    with ThreadPoolExecutor(2) as ex: results = list(ex.map(lambda o: run(*o[1], cwd=tmp), cases))   # two at once, so each has an --out of its own
     wrong = []
     for (what,_,says),res in zip(cases, results):
         lines = [o for o in res.stderr.splitlines() if o.strip()]
@@ -158,8 +160,15 @@ def test_bad_input(world):
         # a label that CTC can't emit is found once the data report is out; all else says its one line and nothing more
         if not ok or (len(lines)!=1 and what!='CTC cannot emit'): wrong.append((what, res.returncode, res.stdout, res.stderr))
     assert not wrong, wrong
-    assert not (tmp/'new').exists() and not (tmp/'new.partial').exists()
+    assert not list(tmp.glob('new*'))
     assert before=={f:f.stat().st_mtime_ns for d in ('drawn','reader') for f in (tmp/d).iterdir()}
+
+def test_two_at_once(world):
+    tmp = world[0]
+    (tmp/'busy.partial').mkdir()
+    with FileLock(tmp/'busy.partial'/'lock'): res = run('captcha_train', tmp/'drawn', '--out', tmp/'busy', '--epochs', 1)
+    assert res.returncode==2 and 'another captcha_train is at work' in res.stderr and len(res.stderr.splitlines())==1
+    assert not (tmp/'busy').exists() and [o.name for o in (tmp/'busy.partial').iterdir()]==['lock']
 
 def test_killed_and_resumed(world):
     tmp = world[0]
