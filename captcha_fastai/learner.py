@@ -242,6 +242,7 @@ def captcha_learner(
     spec = dict(size=tuple(xb.shape[-2:]), channels=xb.shape[1], width=yb.shape[1])
     model = arch(vocab, **spec, **arch_args)
     if loss_func is None: loss_func = arch.recipe.loss_func()
+    if isinstance(decoder, Constraint) and hasattr(model, 'constraint'): model.constraint,decoder = decoder,None   # writes its text itself
     if isinstance(decoder, Constraint): decoder = partial(search_ids, loss_func=loss_func, constraint=decoder)
     if decoder is not None: loss_func.decoder = decoder
     if normalize and not dls.after_batch.fs.filter(risinstance(Normalize)):
@@ -251,7 +252,7 @@ def captcha_learner(
     half_cbs = half_precision_cbs(dls.device or default_device()) if half is not False else []
     if half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())
     if pretrained and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
-    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + L(cbs), **kwargs)
+    learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in getattr(arch, 'cbs', [])] + L(cbs), **kwargs)
     arch_args.pop('pretrained', None)
     learn.arch,learn.arch_args,learn.spec,learn.vocab = arch,arch_args,spec,vocab
     if pretrained and hasattr(arch, 'splitter'): learn.freeze()

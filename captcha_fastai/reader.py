@@ -11,6 +11,7 @@ __all__ = ['format_version', 'Reading', 'fuse_norms', 'Reader']
 import json, os, shutil, tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from fastai.basics import Normalize, default_device
+from fastai.basics import Normalize, default_device, replacing_yield
 from fastai.data.all import ToTensor
 from fastcore.all import L, risinstance
 
@@ -32,6 +33,7 @@ from .rules import Constraint
 from .learner import archs, fast_bfloat16, targets
 from .classifier import pooled_classifier, spatial_classifier  # importing an arch makes it known to `archs`
 from .crnn import crnn, crnn_small
+from .transformer import captcha_transformer
 
 # %% ../nbs/12_reader.ipynb #2e9322cb
 @dataclass(frozen=True)
@@ -100,11 +102,16 @@ class Reader:
         half:bool=False,   # In bfloat16?
     ):                     # `(bs,T,V)` float32
         "The model's raw output for a batch"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            xs = xs.to(self.device).float()/255
-            stat = lambda o: torch.tensor(o, device=self.device).view(1,-1,1,1)
-            xs = (xs-stat(self.mean))/stat(self.std)
-            return self._fast(xs.contiguous(memory_format=torch.channels_last)).float()
+        with self._running(half): return self._fast(self._normal(xs)).float()
+
+    @contextmanager
+    def _running(self, half):
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half): yield
+
+    def _normal(self, xs):
+        xs = xs.to(self.device).float()/255
+        stat = lambda o: torch.tensor(o, device=self.device).view(1,-1,1,1)
+        return ((xs-stat(self.mean))/stat(self.std)).contiguous(memory_format=torch.channels_last)
 
     def read(self,
         pictures,             # Paths, bytes, PIL images or arrays; one alone will do
@@ -145,9 +152,14 @@ class Reader:
         return Constraint(length, chars, pattern, lexicon, self.vocab)
 
     def _answers(self, xs, half, constraint):
-        out = self.loss_func.activation(self.logits(xs, half)).cpu()
-        ids = self.loss_func.decodes(out) if constraint is None else self.loss_func.search(out, constraint).ids[:,0]
-        return list(zip(self.vocab.decode_batch(ids), self.loss_func.log_prob(out, ids).exp().clamp(max=1.).tolist()))
+        if constraint is not None and hasattr(self.model, 'search'):   # a model that writes step by step searches itself
+            with self._running(half): found = self._fast.search(self._normal(xs), constraint)
+            ids,lp = found.ids[:,0].cpu(),found.log_probs[:,0].cpu()
+        else:
+            out = self.loss_func.activation(self.logits(xs, half)).cpu()
+            ids = self.loss_func.decodes(out) if constraint is None else self.loss_func.search(out, constraint).ids[:,0]
+            lp = self.loss_func.log_prob(out, ids)
+        return list(zip(self.vocab.decode_batch(ids), lp.exp().clamp(max=1.).tolist()))
 
     def _read_batch(self, pictures, opened, constraint):
         xs,good = [o for o in opened if not isinstance(o, PictureError)],iter([])
@@ -175,13 +187,15 @@ def _from_learner(cls,
     lengths = Counter(int((o!=0).sum()) for o in targets(learn.dls.train_ds)) if len(learn.dls.train_ds) else {}
     loss_func = deepcopy(learn.loss_func)
     if hasattr(loss_func, 'decoder'): loss_func.decoder = type(loss_func)().decoder   # a reader is told at `read` what a text may be
-    res = cls(deepcopy(learn.model), learn.arch.__name__, learn.arch_args, learn.vocab, learn.spec, mean, std,
+    model = deepcopy(learn.model)
+    if hasattr(model, 'constraint'): model.constraint = None
+    res = cls(model, learn.arch.__name__, learn.arch_args, learn.vocab, learn.spec, mean, std,
               dict(sorted(lengths.items())), facts, loss_func, device)
     ds = learn.dls.valid_ds if len(learn.dls.valid_ds) else learn.dls.train_ds
     items = list(getattr(ds, 'items', []))[:check]
     if items and isinstance(_item_file(items[0]), (str,Path)):
         res._samples = files = [_item_file(o) for o in items]
-        with learn.no_bar(): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
+        with learn.no_bar(), replacing_yield(learn, 'model', model): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
         mine = res.loss_func.activation(res.logits(torch.stack([res.tensor(f) for f in files]))).cpu()
         apart = (preds.as_subclass(torch.Tensor)-mine).abs().flatten(1).max(1).values
         want,got = learn.vocab.decode_batch(loss_func.decodes(preds)),[o.text for o in res.read(files)]
