@@ -275,6 +275,8 @@ def evaluate(
 
 
 # %% ../nbs/13_cli.ipynb #9343123f
+def _metavar(name): return Annotated[str, dict(metavar=name)]   # what `--help` calls the value
+
 def _check_new(csv):
     "A CSV to write must not exist, its folder must"
     if csv and Path(csv).exists(): raise CaptchaError(f"{csv} exists already; give another name to --csv")
@@ -297,11 +299,11 @@ def captcha_eval(
     reader:str, # Folder that captcha_train saved
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
     show:int=20, # Misread pictures to print at most
-    csv:str=None, # Write file,text,confidence,label of every picture read to this new CSV file
-    length:str=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
-    chars:str=None, # The only characters that a text may have
-    pattern:str=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
-    lexicon:str=None, # File of the only texts there are, a line each
+    csv:_metavar('FILE')=None, # Write file,text,confidence,label of every picture read to this new CSV file
+    length:_metavar('N')=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
+    chars:_metavar('CHARS')=None, # The only characters that a text may have
+    pattern:_metavar('PATTERN')=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
+    lexicon:_metavar('FILE')=None, # File of the only texts there are, a line each
     min_confidence:float=0., # Decline to read below this confidence
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
@@ -314,6 +316,7 @@ def captcha_eval(
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
     if csv: write_csv(csv, readings, label=texts)
     _named([o for o in readings if o.error])
+    say(f"{figures['captcha_accuracy']:.2%} of {figures['n']} pictures read right, {figures['cer']:.2%} of the characters wrong")
     print(json.dumps(_rounded(figures)))
     if figures['unreadable']: raise _SomeBad
 
@@ -332,11 +335,11 @@ def _reading_line(o): return f'{o.file}\t{o.text}\t{o.confidence:.4f}'
 def captcha_read(
     reader:str, # Folder that captcha_train saved
     *pictures:str, # Pictures, or folders of them
-    csv:str=None, # Write file,text,confidence to this new CSV file as well
-    length:str=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
-    chars:str=None, # The only characters that a text may have
-    pattern:str=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
-    lexicon:str=None, # File of the only texts there are, a line each
+    csv:_metavar('FILE')=None, # Write file,text,confidence to this new CSV file as well
+    length:_metavar('N')=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
+    chars:_metavar('CHARS')=None, # The only characters that a text may have
+    pattern:_metavar('PATTERN')=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
+    lexicon:_metavar('FILE')=None, # File of the only texts there are, a line each
     min_confidence:float=0., # Decline to read below this confidence
 ):
     "Read pictures; prints a line for each: path, text, confidence"

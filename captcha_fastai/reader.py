@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from fastai.basics import Normalize, default_device, replacing_yield
+from fastai.basics import Normalize, default_device
 from fastai.data.all import ToTensor
 from fastcore.all import L, risinstance
 
@@ -173,6 +173,15 @@ class Reader:
 # %% ../nbs/12_reader.ipynb #d3eca759
 def _item_file(o): return o[0] if isinstance(o, tuple) else o
 
+@contextmanager
+def _unconstrained(model):
+    "Within, a model that writes its text itself may write anything"
+    was = getattr(model, 'constraint', None)
+    if was: model.constraint = None
+    try: yield model
+    finally:
+        if was: model.constraint = was
+
 def _from_learner(cls,
     learn,             # Made by `captcha_learner`
     check:int=32,      # Pictures to read with both, to see that they agree
@@ -187,15 +196,14 @@ def _from_learner(cls,
     lengths = Counter(int((o!=0).sum()) for o in targets(learn.dls.train_ds)) if len(learn.dls.train_ds) else {}
     loss_func = deepcopy(learn.loss_func)
     if hasattr(loss_func, 'decoder'): loss_func.decoder = type(loss_func)().decoder   # a reader is told at `read` what a text may be
-    model = deepcopy(learn.model)
-    if hasattr(model, 'constraint'): model.constraint = None
+    with _unconstrained(learn.model): model = deepcopy(learn.model)
     res = cls(model, learn.arch.__name__, learn.arch_args, learn.vocab, learn.spec, mean, std,
               dict(sorted(lengths.items())), facts, loss_func, device)
     ds = learn.dls.valid_ds if len(learn.dls.valid_ds) else learn.dls.train_ds
     items = list(getattr(ds, 'items', []))[:check]
     if items and isinstance(_item_file(items[0]), (str,Path)):
         res._samples = files = [_item_file(o) for o in items]
-        with learn.no_bar(), replacing_yield(learn, 'model', model): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
+        with learn.no_bar(), _unconstrained(learn.model): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
         mine = res.loss_func.activation(res.logits(torch.stack([res.tensor(f) for f in files]))).cpu()
         apart = (preds.as_subclass(torch.Tensor)-mine).abs().flatten(1).max(1).values
         want,got = learn.vocab.decode_batch(loss_func.decodes(preds)),[o.text for o in res.read(files)]
