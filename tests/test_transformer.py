@@ -1,0 +1,92 @@
+"A learner of the transformer does all that one expects of a learner, and its reader reads the same"
+import pytest, torch
+from hypothesis import given, settings, strategies as st
+from captcha_fastai.all import (CaptchaDataLoaders, CaptchaTransformer, Constraint, Reader, TokenLoss, captcha_learner, captcha_transformer,
+                                picture_stem, save_captchas, shift_targets, token_decode, Vocab)
+
+SMALL = dict(widths=[8,16], d=24, layers=[1,1])
+
+@pytest.fixture(scope='module')
+def dls(tmp_path_factory):
+    path = tmp_path_factory.mktemp('drawn')/'c'
+    save_captchas(10, path, length=(2,4), seed=0)
+    return CaptchaDataLoaders.from_folder(path, size=(25,64), bs=4, valid_pct=.4)
+
+@pytest.fixture(scope='module')
+def learn(dls):
+    torch.manual_seed(0)
+    learn = captcha_learner(dls, captcha_transformer, arch_args=SMALL)
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3)
+    return learn
+
+def test_learner(learn, dls):
+    with learn.no_bar():
+        lp,targ,dec = learn.get_preds(with_decoded=True)
+        text,ids,one = learn.predict(dls.valid_ds.items[0][0])
+        learn.show_results()
+    n,width = len(dls.valid_ds),learn.spec['width']
+    assert lp.shape==(n, width+1, len(dls.vocab)) and targ.shape==(n, width)
+    assert torch.allclose(lp.exp().sum(-1), torch.ones(n, width+1), atol=1e-4)
+    assert str(text)==dls.vocab.decode(dec[0]) and torch.allclose(one, lp[0], atol=.02)
+
+def test_training_reads_labels_and_validation_does_not(learn, dls):
+    seen = []
+    hook = learn.model.register_forward_pre_hook(lambda m, args: seen.append((m.training, len(args))))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.)
+    hook.remove()
+    assert set(seen)=={(True,2),(False,1)}
+
+def test_export(learn, dls, tmp_path):
+    from fastai.learner import load_learner
+    learn.export(tmp_path/'l.pkl')
+    again = load_learner(tmp_path/'l.pkl')
+    file = dls.valid_ds.items[0][0]
+    with learn.no_bar(), again.no_bar(): assert str(again.predict(file)[0])==str(learn.predict(file)[0])
+
+def test_reader(learn, dls, tmp_path):
+    files = [o[0] for o in dls.valid_ds.items]
+    reader = Reader.from_learner(learn)
+    was = reader.read(files)
+    reader.save(tmp_path/'r')
+    again = Reader.load(tmp_path/'r')
+    assert again.arch=='captcha_transformer' and again.arch_args==SMALL
+    assert again.read(files)==was and all(0<o.confidence<1 for o in was)
+    told = again.read(files, constraint=again.constraint(length=3))
+    assert {len(o.text) for o in told}=={3} and all(0<o.confidence<1 for o in told)
+
+@pytest.mark.parametrize('kwargs', [dict(patch=[5,8], widths=[16]), dict(sine=True, widths=[8]), dict(layers=[1,3], n_heads=1, d=16, widths=[8])])
+def test_colour_and_any_size(kwargs):
+    model = captcha_transformer(Vocab('ab'), (33,70), channels=3, width=2, **kwargs).eval()
+    assert model(torch.zeros(2,3,33,70)).shape==(2,3,3)
+    assert model(torch.zeros(2,3,33,70), torch.tensor([[1,2],[1,0]])).shape==(2,3,3)
+
+def test_sources_smallest_net_has_three_heads_of_one_layer():
+    model = captcha_transformer(Vocab('0123456789'), (30,90), width=4, d=27, n_heads=3, layers=(1,1), d_ff=72, patch=(3,3), widths=(27,))
+    assert model.grid==(10,30) and len(model.decoder)==1
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1,3), st.integers(2,4))
+def test_search_finds_the_best_text(seed, width, V):
+    "A beam as wide as there are texts: nothing is better, probabilities are the loss's own and add up to 1"
+    torch.manual_seed(seed)
+    model = CaptchaTransformer(picture_stem((8,16), 1, (4,), 3), (4,4,8), V, width, d=12, layers=(1,1)).eval()
+    with torch.no_grad():
+        for p in model.parameters(): p.mul_(3)   # decided opinions, not near-even ones
+        x = torch.randn(2,1,8,16)
+        n = sum((V-1)**i for i in range(width+2))
+        found = model.search(x, beam=n, n_best=n)
+        assert torch.allclose(found.log_probs.exp().sum(1), torch.ones(2), atol=1e-4)
+        assert (found.log_probs.diff(dim=1)<=0).all()
+        ends = found.ids[:,:,-1]==0
+        for k in range(min(n, 5)):
+            ids = found.ids[:,k,:width]
+            said = TokenLoss().log_prob(model(x, ids), ids)
+            assert torch.allclose(said[ends[:,k]], found.log_probs[:,k][ends[:,k]], atol=1e-3)
+        assert torch.equal(model.search(x, beam=1).ids[:,0], token_decode(model(x)))
+        told = model.search(x, Constraint(length=width), beam=n).ids[:,0]
+        assert ((told!=0).sum(1)==width).all()
+
+def test_shift_targets_round_trip():
+    targ = torch.tensor([[3,1,0],[2,2,2],[0,0,0]])
+    reads,writes = shift_targets(targ)
+    assert (reads[:,0]==0).all() and torch.equal(reads[:,1:], targ) and torch.equal(writes[:,:-1], targ) and (writes[:,-1]==0).all()
