@@ -3,8 +3,8 @@
 
 usage: gap.py [--arms tutorial,drop5] [--epochs 60] [--fold 0] [--data DIR] [--out DIR]
 
-One change at a time to `crnn` with the tutorial's augmentation: more augmentation, more dropout, weight decay, a smaller model, drawn
-captchas beside the real ones. Prints a Markdown table: training and validation loss at the end (CTC, nats a character), their ratio, and
+One change at a time to `crnn` with the tutorial's augmentation: more augmentation, more dropout, weight decay, bfloat16, a smaller model,
+drawn captchas beside the real ones. Prints a Markdown table: training and validation loss at the end (CTC, nats a character), their ratio, and
 whole captchas right. Finished arms are kept in OUT (default: benchmarks/results/gap) and not trained again. Training loss is fastai's running mean
 under augmentation and dropout, validation loss is without either, so that a ratio below one is possible.
 """
@@ -16,7 +16,7 @@ import pandas as pd
 from fastai.basics import set_seed
 from fastai.data.all import IndexSplitter
 from captcha_fastai.all import (CaptchaDataLoaders, Vocab, captcha_augment, captcha_label, captcha_learner, crnn, crnn_small, fold_of, picture_files,
-                                save_captchas)
+                                save_captchas, write_aside)
 from accuracy import tutorial_augment
 
 arms = dict(
@@ -27,11 +27,12 @@ arms = dict(
     drop3=dict(arch_args=dict(drop=.3)),
     drop5=dict(arch_args=dict(drop=.5)),
     decay=dict(wd=.1),
+    half=dict(half=True),
     small=dict(arch=crnn_small),
     drawn=dict(drawn=1500),
 )
 
-def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=None, wd=None, drawn=0):
+def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=None, wd=None, drawn=0, half=None):
     "History of one training"
     with tempfile.TemporaryDirectory() as tmp:
         more = save_captchas(drawn, Path(tmp)/'drawn', seed=3) if drawn else []
@@ -39,7 +40,7 @@ def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=N
         set_seed(0)
         dls = CaptchaDataLoaders.from_lists('.', use, [captcha_label(f) for f in use], splitter=IndexSplitter(range(len(use)-len(valid), len(use))),
                                             bs=arch.recipe.bs, batch_tfms=augment(), vocab=Vocab.from_labels(map(captcha_label, files)))
-        learn = captcha_learner(dls, arch, arch_args=arch_args, **(dict(wd=wd) if wd else {}))
+        learn = captcha_learner(dls, arch, arch_args=arch_args, half=half, **(dict(wd=wd) if wd else {}))
         with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs)
     return pd.DataFrame(list(learn.recorder.values), columns=learn.recorder.metric_names[1:-1])
 
@@ -59,8 +60,8 @@ def main():
     for name in args.arms.split(','):
         file = args.out/f'{name}-{args.epochs}epochs-fold{args.fold}.csv'
         if not file.exists():
-            train(files, valid, args.epochs, **arms[name]).round(5).to_csv(file.with_suffix('.tmp'), index_label='epoch')
-            os.replace(file.with_suffix('.tmp'), file)
+            history = train(files, valid, args.epochs, **arms[name]).round(5)
+            write_aside(file, lambda f: history.to_csv(f, index_label='epoch'))
         last = pd.read_csv(file).tail(5).mean()
         print(f'| {name} | {last.train_loss:.4f} | {last.valid_loss:.4f} | {last.valid_loss/last.train_loss:.1f} | {last.captcha_accuracy:.2%} |', flush=True)
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from fastai.basics import Callback
 from fastai.layers import ConvLayer
+from fastcore.basics import patch
 
 from .core import CaptchaError, Vocab
 from .decode import Beams
@@ -27,7 +28,7 @@ from .learner import captcha_arch, evaluating
 from .classifier import feature_shape
 from .crnn import ResBlock, halvings
 
-# %% ../nbs/09_transformer.ipynb #74b3b47d
+# %% ../nbs/09_transformer.ipynb #eeef1871
 class Attention(nn.Module):
     "Multi-head attention (Vaswani et al. 2017): queries `(bs,n,d)` and the keys of `(bs,m,d)` to `(bs,n,d)`"
     keep = False   # Leave the weights of each pass in `weights`, `(bs,heads,n,m)`? `keep_attention` sets it
@@ -42,11 +43,11 @@ class Attention(nn.Module):
         self.q,self.kv,self.out = nn.Linear(d, d),nn.Linear(d, 2*d),nn.Linear(d, d)
 
     def heads(self, x): return x.unflatten(-1, (self.n_heads,-1)).transpose(1,2)
-    def keys(self, x): return tuple(self.heads(o) for o in self.kv(x).chunk(2, -1))   # keys and values, `(bs,heads,m,d/heads)` each
+    def keys_values(self, x): return tuple(self.heads(o) for o in self.kv(x).chunk(2, -1))   # keys and values, `(bs,heads,m,d/heads)` each
 
     def forward(self,
         x,             # `(bs,n,d)`: the places that ask
-        kv,            # Keys and values from `keys`
+        kv,            # From `keys_values`
         causal=False,  # May place `i` look at places 0 to `i` only?
     ):
         q,(k,v) = self.heads(self.q(x)),kv
@@ -74,7 +75,7 @@ class EncoderBlock(nn.Module):
         self.drop = nn.Dropout(drop)
     def forward(self, x):
         h = self.norm1(x)
-        x = x + self.drop(self.attn(h, self.attn.keys(h)))
+        x = x + self.drop(self.attn(h, self.attn.keys_values(h)))
         return x + self.drop(self.ff(self.norm2(x)))
 
 # %% ../nbs/09_transformer.ipynb #9e0e46ee
@@ -93,11 +94,11 @@ class DecoderBlock(nn.Module):
 
     def forward(self,
         x,           # `(bs,n,d)`: all steps, or the one that follows on `past`
-        memory,      # Keys and values of the picture, from `cross_attn.keys`
+        memory,      # Keys and values of the picture, from `cross_attn.keys_values`
         past=None,   # Keys and values of the steps so far
     ):               # `(bs,n,d)`, keys and values of all steps
         h = self.norm1(x)
-        kv = self.self_attn.keys(h)
+        kv = self.self_attn.keys_values(h)
         if past is not None: kv = tuple(torch.cat(o, 2) for o in zip(past, kv))
         x = x + self.drop(self.self_attn(h, kv, causal=past is None))
         x = x + self.drop(self.cross_attn(self.norm2(x), memory))
@@ -107,12 +108,13 @@ class DecoderBlock(nn.Module):
 def picture_stem(
     size:tuple,        # (h,w) of the pictures in pixels
     channels:int,      # Channels of the pictures
-    widths:tuple,      # Channels of each convolutional stage
+    widths:tuple,      # Channels of each convolutional stage; of patches the last alone counts
     columns:int,       # Columns to keep at least
     patch:tuple=None,  # (h,w) of the patches to cut instead, in pixels
 )->nn.Module:          # `(bs,c,h,w)` to `(bs,nf,h',w')`
     "Strided convolutions with residual blocks, or one cut into patches"
-    if patch:
+    if not widths: raise CaptchaError("widths is empty; a stem needs at least one stage")
+    if patch:   # what a last patch would overlap is left out at the right and lower edge
         if patch[0]>size[0] or patch[1]>size[1]: raise CaptchaError(f"patches of {patch} don't fit into pictures of {tuple(size)}")
         return nn.Conv2d(channels, widths[-1], tuple(patch), stride=tuple(patch))
     layers,nf = [],channels
@@ -126,7 +128,8 @@ def sine_places(
     n:int,   # Places
     d:int,   # Features, even
 )->Tensor:   # `(n,d)`
-    "Sines and cosines of wave lengths from 2π to 20000π places (Vaswani et al. 2017)"
+    "Sines and cosines of wave lengths from 2π up to 20000π places (Vaswani et al. 2017)"
+    if d%2: raise CaptchaError(f"sines and cosines come in pairs: {d} features must be even")
     angle = torch.arange(n)[:,None]/10000**(torch.arange(0, d, 2)/d)
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
 
@@ -138,7 +141,7 @@ class Places(nn.Module):
         sine:bool=False,  # Waves, not parameters?
     ):
         super().__init__()
-        if sine: self.register_buffer('table', sine_places(n, d), persistent=False)
+        if sine: self.register_buffer('table', .1*sine_places(n, d), persistent=False)   # no louder than what it is added to
         else: self.table = nn.Parameter(torch.randn(n, d)*.02)
     def forward(self): return self.table
 
@@ -168,10 +171,13 @@ class CaptchaTransformer(nn.Module):
         self.scores = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, n_out))
 
     def encode(self, x):   # `(bs,c,h,w)` to `(bs,h'*w',d)`
-        x = self.proj(self.stem(x).permute(0,2,3,1)) + self.rows()[:,None] + self.columns()
+        cells = self.stem(x).permute(0,2,3,1)
+        if cells.shape[1:3]!=self.grid: raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of {tuple(cells.shape[1:3])}, the model knows "
+                                                           f"the places of one of {self.grid}; give it pictures of the size it was made for")
+        x = self.proj(cells) + self.rows()[:,None] + self.columns()
         return self.encoder(x.flatten(1,2))
 
-    def memory(self, x): return [o.cross_attn.keys(e) for e in [self.encode(x)] for o in self.decoder]
+    def memory(self, x): return [o.cross_attn.keys_values(e) for e in [self.encode(x)] for o in self.decoder]
 
     def decode(self,
         tokens,      # `(bs,n)` ids to read: all steps, or the one that follows on `past`
@@ -189,25 +195,35 @@ class CaptchaTransformer(nn.Module):
         x,           # `(bs,c,h,w)`
         targ=None,   # `(bs,L)` padded ids to be taught by; written step by step if `None`
     ):
-        if targ is not None: return self.decode(shift_targets(targ)[0], self.memory(x))[0]
-        return self.write(self.memory(x))
+        if targ is None: return self.write(self.memory(x))
+        if targ.shape[1]>self.width: raise CaptchaError(f"labels of {targ.shape[1]} places are too wide for a model that writes {self.width} characters")
+        return self.decode(shift_targets(targ)[0], self.memory(x))[0]
 
 # %% ../nbs/09_transformer.ipynb #d997703d
-def _automaton(self, device):
+@patch
+def _automaton(self:CaptchaTransformer, device):
     "The constraint's table, checked against the model's `width`; `None` without a constraint"
     if self.constraint is None: return None
     auto = self.constraint.automaton(self.embed.num_embeddings).to(device)
     if auto.need[1]>self.width: raise CaptchaError(f"{self.constraint} asks for more characters than the {self.width} that this model can write")
     return auto
 
-def _write(self, memory):
-    "Greedy: logits `(bs,width+1,V)`"
+def _only(out, ok):
+    "Logits with the ids that are not `ok` below the best that is; not at minus infinity, so that a loss of them stays finite"
+    best = out.masked_fill(~ok, -math.inf).amax(-1, keepdim=True)
+    return torch.where(ok, out, torch.minimum(out, best-1))
+
+@patch
+def write(self:CaptchaTransformer,
+    memory,   # From `memory`
+):            # Logits `(bs,width+1,V)`
+    "Write greedily, step by step"
     k = memory[0][0]
     token,past,outs = torch.zeros(len(k), 1, dtype=torch.int64, device=k.device),None,[]
     auto,state,ended = self._automaton(k.device),torch.ones_like(token[:,0]),torch.zeros_like(token, dtype=torch.bool)
     for i in range(self.width+1):
         out,past = self.decode(token, memory, past)
-        if auto: out = out.masked_fill(~auto.options(state, self.width-i)[:,None], -math.inf)
+        if auto: out = _only(out, auto.options(state, self.width-i)[:,None])
         outs.append(out.masked_fill(ended[...,None], 0))
         token = outs[-1].argmax(-1)
         if auto: state = auto.table[state,token[:,0]]
@@ -215,10 +231,10 @@ def _write(self, memory):
         if ended.all(): break
     return F.pad(torch.cat(outs, 1), (0,0,0,self.width+1-len(outs)))
 
-CaptchaTransformer._automaton,CaptchaTransformer.write = _automaton,_write
-
 # %% ../nbs/09_transformer.ipynb #2e6a554e
-def _search(self,
+@patch
+@torch.no_grad()
+def search(self:CaptchaTransformer,
     x,                # `(bs,c,h,w)`
     constraint=None,  # What a text may be; the model's own `constraint` if `None`
     beam:int=4,       # Texts to go on with
@@ -227,10 +243,12 @@ def _search(self,
     "The most probable texts, by beam search"
     if not 1<=n_best<=beam: raise CaptchaError(f"n_best must be from 1 to beam={beam}, not {n_best}")
     was,self.constraint = self.constraint,constraint or self.constraint
-    try: return self._beams(self.memory(x), beam, n_best)
+    try:
+        with evaluating(self): return self._beams(self.memory(x), beam, n_best)
     finally: self.constraint = was
 
-def _beams(self, memory, K, n_best):
+@patch
+def _beams(self:CaptchaTransformer, memory, K, n_best):
     bs,V,dev = len(memory[0][0]),self.embed.num_embeddings,memory[0][0].device
     auto,memory = self._automaton(dev),[tuple(o.repeat_interleave(K, 0) for o in kv) for kv in memory]
     score = torch.full((bs,K), -math.inf, device=dev)
@@ -254,8 +272,6 @@ def _beams(self, memory, K, n_best):
     ids = ids[...,1:].masked_fill(score[...,None]==-math.inf, 0)
     return Beams(F.pad(ids, (0,self.width+1-ids.shape[2]))[:,:n_best], score[:,:n_best])
 
-CaptchaTransformer.search,CaptchaTransformer._beams = _search,_beams
-
 # %% ../nbs/09_transformer.ipynb #4a0d43fd
 class TeacherForcing(Callback):
     "Hands the label to the model in training, so that each step reads the true character before it"
@@ -278,7 +294,8 @@ def captcha_transformer(
     sine:bool=False,                # Positions as waves, not as parameters?
 )->CaptchaTransformer:
     "An encoder-decoder transformer (Vaswani et al. 2017) behind a small convolutional stem"
-    stem = picture_stem(size, channels, tuple(widths), 2*(width or 0)+1, patch)
+    if min(layers)<1 or not width: raise CaptchaError(f"a transformer needs a width and a block on each side at least, not width={width}, layers={tuple(layers)}")
+    stem = picture_stem(size, channels, tuple(widths), 2*width+1, patch)
     return CaptchaTransformer(stem, feature_shape(stem, size, channels), len(vocab), width, d, n_heads, tuple(layers), d_ff, drop, sine)
 
 captcha_transformer.cbs = [TeacherForcing]
@@ -288,12 +305,12 @@ captcha_transformer.cbs = [TeacherForcing]
 def keep_attention(
     model:nn.Module,   # With `Attention` layers
 ):
-    "Within, each `Attention` leaves the weights of its last pass in `weights`"
+    "Within, each `Attention` leaves the weights of its last pass in `weights`; they are gone afterwards"
     layers = [o for o in model.modules() if isinstance(o, Attention)]
     for o in layers: o.keep = True
     try: yield model
     finally:
-        for o in layers: o.keep = False
+        for o in layers: o.keep,o.weights = False,None
 
 def cross_attention(
     model:CaptchaTransformer,  # The model
@@ -301,23 +318,23 @@ def cross_attention(
     ids:Tensor,                # `(bs,L)` padded ids: the text to follow, for example what the model has written
 )->Tensor:                     # `(bs,layers,heads,L+1,h',w')`: each step's weights sum to 1 over the cells
     "Where each step of each decoder block looks while it reads `ids`"
-    with keep_attention(model), evaluating(model), torch.no_grad(): model(x, ids)
-    res = torch.stack([o.cross_attn.weights for o in model.decoder], 1)
-    return res.unflatten(-1, model.grid)
+    with keep_attention(model), evaluating(model), torch.no_grad():
+        model(x, ids)
+        return torch.stack([o.cross_attn.weights for o in model.decoder], 1).unflatten(-1, model.grid)
 
 # %% ../nbs/09_transformer.ipynb #844c2a35
 def show_cross_attention(
     im,             # `(1,h,w)` or `(3,h,w)` tensor
     text:str,       # What the steps write
-    weights:Tensor, # `(n,h',w')`, `n` at least `len(text)`: one row of `cross_attention`, heads or blocks averaged or not
+    weights:Tensor, # `(n,h',w')`, `n` above `len(text)`: of `cross_attention` for one picture, averaged over blocks and heads
     figsize=None,   # Of the whole figure, inches
 ):
-    "The picture once for each character, lit where its step looked"
+    "The picture once for each character and for the end (∎), lit where the step looked"
     im = im.as_subclass(Tensor).detach().cpu().float()
     im = (im-im.min())/(im.max()-im.min()).clamp(min=1e-6)
-    n = len(text)
+    n = len(text)+1
     fig,axs = plt.subplots(n, 1, figsize=figsize or (2.6,.75*n), squeeze=False)
-    for ax,c,w in zip(axs[:,0], text, weights.cpu()):
+    for ax,c,w in zip(axs[:,0], text+'∎', weights.cpu()):
         light = F.interpolate(w[None,None], im.shape[-2:], mode='bilinear')[0,0]
         ax.imshow((im.mean(0)*(.25+.75*light/light.max()))[...,None].expand(-1,-1,3).clamp(0,1))
         ax.set_ylabel(c, rotation=0, ha='right', va='center', fontsize=14)

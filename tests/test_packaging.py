@@ -15,7 +15,8 @@ toml = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))
 parser = configparser.ConfigParser(delimiters=['='])
 parser.read(ROOT/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
-reqs, dev_reqs = ([Requirement(o) for o in cfg[k].split()] for k in ('requirements', 'dev_requirements'))
+reqs, dev_reqs, tune_reqs = ([Requirement(o) for o in cfg[f'{k}requirements'].split()] for k in ('', 'dev_', 'tune_'))
+extras = dict(dev=dev_reqs+tune_reqs, tune=tune_reqs)
 pins = [Requirement(o) for o in (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines() if o and not o.startswith('#')]
 
 @pytest.fixture(scope='session')
@@ -60,9 +61,11 @@ def test_metadata_from_settings(meta):
 def test_requirements(meta):
     got = [Requirement(o) for o in meta.get_all('Requires-Dist')]
     assert {str(o) for o in got if o.marker is None} == {str(o) for o in reqs}
-    assert {f'{o.name}{o.specifier}' for o in got if o.marker} == {str(o) for o in dev_reqs}
-    assert {str(o.marker) for o in got if o.marker} == {'extra == "dev"'}
-    assert meta.get_all('Provides-Extra') == ['dev']
+    for name,want in extras.items():
+        mine = [o for o in got if o.marker and o.marker.evaluate(dict(extra=name))]
+        for o in mine: o.marker = None
+        assert {str(o) for o in mine} == {str(o) for o in want}
+    assert sorted(meta.get_all('Provides-Extra')) == sorted(extras)
 
 def test_setuptools_bound_is_the_build_systems():
     "The tests build without isolation, so the dev extra asks for the same setuptools"
@@ -71,14 +74,14 @@ def test_setuptools_bound_is_the_build_systems():
 def test_constraints_cover_the_requirements():
     by_name = {canonicalize_name(o.name): o for o in pins}
     assert len(by_name) == len(pins)
-    for o in reqs + dev_reqs:
+    for o in reqs + dev_reqs + tune_reqs:
         pin = by_name[canonicalize_name(o.name)]
         ver = re.fullmatch(r'==([\d.]+)', str(pin.specifier))
         assert ver, f'{pin} is no exact version'
         assert o.specifier.contains(ver[1]), f'constraints.txt has {pin}, settings.ini wants {o}'
 
 def test_every_import_is_a_requirement():
-    dists, names, lost = importlib.metadata.packages_distributions(), {canonicalize_name(o.name) for o in reqs}, set()
+    dists, names, lost = importlib.metadata.packages_distributions(), {canonicalize_name(o.name) for o in reqs + tune_reqs}, set()
     for fn in (ROOT/'captcha_fastai').rglob('*.py'):
         for o in ast.walk(ast.parse(fn.read_text(encoding='utf-8'))):
             mods = [a.name for a in o.names] if isinstance(o, ast.Import) else [o.module] if isinstance(o, ast.ImportFrom) and not o.level else []
