@@ -310,7 +310,7 @@ class _BatchCut(CaptchaTransformer):
 @_fault("mask and text cut to the batch size; batches of 20", "cut to the length of the text", 'mixes_batch')
 def _cut_by_batch(learn): learn.model.__class__ = _BatchCut
 
-@_fault("mask and text cut to the batch size; batches of 3", "cut to the length of the text", 'mixes_batch', symptoms=('endless','slow','parked','empty','constant','high'),
+@_fault("mask and text cut to the batch size; batches of 3", "cut to the length of the text", 'mixes_batch', symptoms=('slow','endless','parked'),
         world=dict(bs=3), fit=dict(n_epoch=3, lr_max=1e-3))
 def _cut_by_batch3(learn): learn.model.__class__ = _BatchCut
 
@@ -338,7 +338,7 @@ class _PostDecoder(DecoderBlock):
         x = self.norm2(x + self.drop(self.cross_attn(x, memory)))
         return self.norm3(x + self.drop(self.ff(x))),kv
 
-@_fault("post-norm, three blocks and three, the full learning rate from the first step", "warm up", 'no_warmup', symptoms=('parked','slow','constant','empty','high'),
+@_fault("post-norm, three blocks and three, the full learning rate from the first step", "warm up", 'no_warmup',
         mend=lambda learn: None, arch_args=dict(layers=(3,3)), fit=dict(flat=True, n_epoch=6), cured=dict(fit=dict(flat=False, pct_start=.4)))
 def _post_norm_no_warmup(learn):
     for o in list(learn.model.encoder)[:-1]: o.__class__ = _PostEncoder
@@ -592,6 +592,11 @@ def _checkup(c, i, loss, right):
     return Checkup(False, f"fail: after {i} steps on {n} pictures the loss is {loss:.2f} and {why}", found)
 
 # %% ../nbs/09b_clinic.ipynb #47f8d472
+def _too_long(ids, targ):
+    "`(bs,)`: does a text begin as it should and go on?"
+    ids = F.pad(ids, (0,targ.shape[1]+1-ids.shape[1])) if ids.shape[1]<=targ.shape[1] else ids
+    return ((ids[:,:targ.shape[1]]==targ)|(targ==0)).all(1) & ((ids!=0).sum(1)>(targ!=0).sum(1))
+
 class CollapseWatch(Callback):
     "Looks after each epoch whether a model has collapsed; says what is happening and what may be the cause"
     order = 60
@@ -641,8 +646,8 @@ class CollapseWatch(Callback):
         if v['empty']>.9: yield 'empty', f"{v['empty']:.0%} of the texts are empty: {zero} everywhere"
         if v['same']>.9: yield 'constant', f"the same text for {v['same']:.0%} of the pictures"
         if v['train']>1.02*v['uniform']: yield 'high', f"the loss, {v['train']:.2f}, is above that of knowing nothing, {v['uniform']:.2f}"
-        longer,could = (c.ids!=0).sum(1)>(c.y!=0).sum(1),(c.y!=0).sum(1)<c.out.shape[1]-1
-        if c.taught and longer.sum()>.5*could.sum()>0: yield 'endless', f"{int(longer.sum())} of {len(longer)} texts are longer than they should be"
+        if c.taught and (longer:=_too_long(c.ids, c.y)).sum()>.3*(could:=(c.y!=0).sum(1)<c.out.shape[1]-1).sum()>0:
+            yield 'endless', f"{int(longer.sum())} of {int(could.sum())} texts begin as they should and do not end"
         if v['train']>.95*v['constant']: yield 'parked', f"the loss, {v['train']:.2f}, is that of the best constant answer, {v['constant']:.2f}"
         if v['pct']>=.75 and v['written']<.5: yield 'slow', f"three quarters through the run, it reads {v['written']:.0%} of the characters that it is trained on"
 
