@@ -431,11 +431,11 @@ def _sees_ahead(c): return c.taught and c.y.shape[1]>1 and bool(_moved_by(c, 1)[
 @_cause("the model has fewer columns than some texts need", "compare columns_needed(targ) with the columns of the output; CTCCheck does")
 def _too_few_columns(c): return c.ctc and bool((columns_needed(c.y)>c.out.shape[1]).any())
 
-@_cause("the loss wants probabilities and gets logits", "add 3 to all logits, then push all below zero: the loss must not change")
+@_cause("the loss wants probabilities and gets logits", "raise all logits alike, or push them all below zero: the loss must not change")
 def _wants_probabilities(c):
     if not c.out.isfinite().all(): return False
     base = c.loss(c.out)
-    return any(abs(c.loss(c.out+o)-base)>1e-2 for o in (3, -1-c.out.max().item()))
+    return any(abs(c.loss(c.out+o)-base)>1e-2 for o in (3, -1-c.out.max().item(), .5-c.out.mean().item()))
 
 @_cause("the loss gets probabilities and wants logits", "sum an output over its classes: 1 means a softmax too many")
 def _probabilities(c): return bool(c.out.min()>=0 and (c.out.sum(-1)-1).abs().max()<1e-3)
