@@ -11,6 +11,7 @@ from captcha_fastai.classifier import *
 from captcha_fastai.crnn import *
 from captcha_fastai.transformer import *
 from captcha_fastai.clinic import *
+from captcha_fastai.tune import *
 from captcha_fastai.evaluate import *
 from captcha_fastai.reader import *
 from captcha_fastai.cli import *
