@@ -8,6 +8,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/tune.html.md"""
 __all__ = ['run_trial', 'tune_arch', 'best_trials', 'plot_trials']
 
 # %% ../nbs/09c_tune.ipynb #b1105b99
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -81,6 +82,7 @@ def tune_arch(
     **kwargs              # For `run_trial`
 )->pd.DataFrame:          # A row for each trial and epoch: trial, epoch, the losses and metrics, seconds, the setting
     "Search for a better setting by Ray Tune, with early stopping"
+    os.environ.setdefault('RAY_AIR_NEW_OUTPUT', '0')   # or Ray prints tables whatever `verbose` says
     try:
         import ray
         from ray import tune
@@ -90,7 +92,7 @@ def tune_arch(
     params = _space(dict(space, epochs=epochs))
     started = not ray.is_initialized()
     if started: ray.init(address=address, num_cpus=None if address else cpus, include_dashboard=False, log_to_driver=False, logging_level='ERROR',
-                         runtime_env=dict(env_vars=dict(OMP_NUM_THREADS='1', RAY_AIR_NEW_OUTPUT='0')))
+                         runtime_env=dict(env_vars=dict(OMP_NUM_THREADS='1')))
     kept = TemporaryDirectory()
     try:
         train = tune.with_parameters(_ray_trial, files=[str(Path(f).resolve()) for f in files], texts=list(texts), arch=arch, kwargs=kwargs)
