@@ -45,7 +45,7 @@ def run(path, name, seed, cured):
     set_seed(seed)
     row = dict(run=name, seed=seed, cured=int(cured), epochs=learn.fit_args['n_epoch'])
     try: fit_patient(learn)
-    except Exception as e: row['texts'] = f'{type(e).__name__}'
+    except Exception as e: row['texts'] = f'{type(e).__name__}: {e}'.splitlines()[0]   # some faults can't be trained at all: what is said of them
     names = list(learn.recorder.metric_names)[1:-1]
     values = [dict(zip(names, o)) for o in learn.recorder.values]
     row |= {k:numbers([o.get(v) for o in values]) for k,v in (('train','train_loss'),('valid','valid_loss'),('right','captcha_accuracy'))}

@@ -252,8 +252,9 @@ def captcha_learner(
         dls.add_tfms([Normalize.from_stats(mean, std, cuda=dls.device is not None and dls.device.type=='cuda')], 'after_batch')
     if metrics is None: metrics = [captcha_accuracy.new(), char_accuracy.new()]
     if half is None: half = arch.recipe.half
-    half_cbs = half_precision_cbs(dls.device or default_device()) if half is not False else [ChannelsLast()]
-    if half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())
+    half_cbs = half_precision_cbs(dls.device or default_device())
+    if half is False: half_cbs = [o for o in half_cbs if not isinstance(o, (BFloat16, MixedPrecision))]
+    elif half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())
     if pretrained and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in getattr(arch, 'cbs', [])] + L(cbs), **kwargs)
     arch_args.pop('pretrained', None)

@@ -55,8 +55,8 @@ class Attention(nn.Module):
         else:
             scores = q@k.mT/math.sqrt(q.shape[-1])
             if causal: scores = scores.masked_fill(scores.new_ones(scores.shape[-2:], dtype=torch.bool).triu(1), -math.inf)
-            self.weights = scores.softmax(-1).detach()
-            o = scores.softmax(-1)@v
+            weights = scores.softmax(-1)
+            self.weights,o = weights.detach(),weights@v
         return self.out(o.transpose(1,2).flatten(2))
 
 # %% ../nbs/09_transformer.ipynb #29da6f6e

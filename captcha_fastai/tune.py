@@ -13,9 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-import torch
 from fastai.basics import Callback, Recorder, set_seed
 
 from .core import CaptchaError
@@ -44,10 +42,8 @@ def run_trial(
     say,             # Called after each epoch with a dict: epoch, train_loss, valid_loss and the metrics
     valid_pct=.2,    # Share of the pictures to validate on
     seed:int=42,     # Of the split, the weights and the augmentation
-    threads:int=1,   # Of torch, in this process
 ):
     "One training with one setting"
-    torch.set_num_threads(threads)
     fit,args = _split(config)
     recipe = arch.recipe
     set_seed(seed)
@@ -75,7 +71,7 @@ def tune_arch(
     epochs:int=None,      # Of a trial that isn't stopped; the recipe's if `None`
     grace:int=3,          # Epochs before a trial may be stopped
     metric='char_accuracy', # What to go by, more is better: a metric's name
-    seed:int=42,          # Of the drawing of settings, and of every training
+    seed:int=42,          # Of the drawing of settings, and of every training: its split, weights and augmentation
     address:str=None,     # A cluster's address, as ray.init takes it; Ray starts in this process if `None`
     cpus:int=None,        # Of this machine, for all trials together; all if `None`
     storage:str=None,     # Folder for Ray's own records; on a cluster one that all machines see. Thrown away in the end if `None`
@@ -87,19 +83,19 @@ def tune_arch(
         import ray
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
+        from ray.tune.search.basic_variant import BasicVariantGenerator
     except ImportError: raise CaptchaError('the search needs Ray Tune: pip install "captcha_fastai[tune]"') from None
     epochs = epochs or arch.recipe.epochs
     params = _space(dict(space, epochs=epochs))
     started = not ray.is_initialized()
-    if started: ray.init(address=address, num_cpus=None if address else cpus, include_dashboard=False, log_to_driver=False, logging_level='ERROR',
-                         runtime_env=dict(env_vars=dict(OMP_NUM_THREADS='1')))
+    if started: ray.init(address=address, num_cpus=None if address else cpus, include_dashboard=False, log_to_driver=False, logging_level='ERROR')
     kept = TemporaryDirectory()
     try:
-        train = tune.with_parameters(_ray_trial, files=[str(Path(f).resolve()) for f in files], texts=list(texts), arch=arch, kwargs=kwargs)
+        train = tune.with_parameters(_ray_trial, files=[str(Path(f).resolve()) for f in files], texts=list(texts), arch=arch, kwargs=dict(kwargs, seed=seed))
         asha = ASHAScheduler(time_attr='epoch', metric=metric, mode='max', max_t=epochs, grace_period=min(grace, epochs), reduction_factor=3)
-        conf = tune.TuneConfig(scheduler=asha, num_samples=trials)
-        torch.manual_seed(seed); np.random.seed(seed)
-        found = tune.Tuner(tune.with_resources(train, dict(cpu=1)), param_space=params, tune_config=conf,
+        conf = tune.TuneConfig(scheduler=asha, num_samples=trials, search_alg=BasicVariantGenerator(random_state=seed))
+        share = dict(cpu=1, gpu=min(1, ray.cluster_resources().get('GPU', 0)))   # of a trial; Ray gives it as many threads as cores
+        found = tune.Tuner(tune.with_resources(train, share), param_space=params, tune_config=conf,
                            run_config=tune.RunConfig(verbose=0, storage_path=str(storage or kept.name))).fit()
         if found.errors: raise CaptchaError(f"{len(found.errors)} of {trials} trials failed: {str(found.errors[0]).strip().splitlines()[-1]}")
         return _tidy(found)
@@ -116,7 +112,7 @@ def _tidy(found):
     for i,o in enumerate(found):
         df = o.metrics_dataframe
         keep = [c for c in ('epoch','train_loss','valid_loss','captcha_accuracy','char_accuracy') if c in df]
-        rows.append(df[keep].assign(trial=i, seconds=df.time_total_s.round(1), **{k:[v]*len(df) for k,v in o.config.items() if k!='epochs'}))
+        rows.append(df[keep].assign(trial=i, seconds=df.time_total_s.round(1), **{k:str(v) if isinstance(v, list) else v for k,v in o.config.items() if k!='epochs'}))
     return pd.concat(rows, ignore_index=True)
 
 # %% ../nbs/09c_tune.ipynb #7987db08
@@ -132,10 +128,11 @@ def plot_trials(
     by='lr',                 # Which setting colours the lines
     metric='char_accuracy',  # What to draw
 ):
-    "A line for each trial, from dark to light as `by` grows"
+    "A line for each trial, dark where `by` is low and light where it is high"
     fig,ax = plt.subplots(figsize=(5,2.6))
     values = sorted(found[by].unique())
     for _,df in found.groupby('trial'):
         ax.plot(df.epoch, df[metric], marker='.', color=plt.cm.viridis(values.index(df[by].iloc[0])/max(1, len(values)-1)))
-    ax.set(xlabel='epoch', ylabel=metric, title=f'{by} from {values[0]:.2g} (dark) to {values[-1]:.2g} (light)')
+    names = [f'{v:.2g}' if isinstance(v, float) else v for v in values]
+    ax.set(xlabel='epoch', ylabel=metric, title=f'{by} from {names[0]} (dark) to {names[-1]} (light)')
     return ax
