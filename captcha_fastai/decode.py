@@ -25,14 +25,16 @@ from .rules import FAR, Automaton, Constraint
 # %% ../nbs/03_decode.ipynb #7abc8900
 def _plain(x): return x.as_subclass(Tensor)
 
-def _scores(log_probs):
-    "A plain float `(bs, T, V)`: half precision is raised, a network that has diverged is refused"
+def _scores(log_probs, scale=False):
+    "A plain float `(bs, T, V)`: half precision is raised, a network that has diverged is refused, and so are logits, unless any `scale` will do"
     lp = _plain(log_probs)
     if lp.ndim!=3 or not lp.shape[2]: raise CaptchaError(f"a decoder wants scores (bs, T, V), not {tuple(lp.shape)}; for one picture give scores[None]")
     if lp.dtype not in (torch.float32, torch.float64): lp = lp.float()
     if lp.numel() and not lp.max()<math.inf:
         bad = int((~(lp<math.inf)).flatten(1).any(1).nonzero()[0])
         raise CaptchaError(f"the scores of picture {bad} hold NaN or infinity: the network has diverged; train it anew with a lower learning rate")
+    if not scale and lp.numel() and (most := lp.logsumexp(-1).max())>.05:   # half precision rounds by less
+        raise CaptchaError(f"these are no log-probabilities: the probabilities of a column add up to {most.exp():.3g}; give logits.log_softmax(-1)")
     return lp
 
 # %% ../nbs/03_decode.ipynb #5453bbd5
@@ -60,7 +62,7 @@ def greedy_decode(
     log_probs:Tensor,  # `(bs, T, V)` scores of any scale, class 0 the blank; raw logits give the same texts
 )->Tensor:             # `(bs, L)` int64 ids padded with 0, `L` the longest text of the batch
     "The best class of each column, repeats merged and blanks dropped (best-path decoding, Graves et al. 2006)"
-    return collapse_paths(_scores(log_probs).argmax(-1))
+    return collapse_paths(_scores(log_probs, scale=True).argmax(-1))
 
 # %% ../nbs/03_decode.ipynb #26e94631
 def _texts(targ, lp):
@@ -131,7 +133,7 @@ class _Search:
         if auto is not None: self.lack,self.most = auto.need[auto.table],0 if auto.empty else int(auto.need[auto.need<FAR].max())
 
     def bar(self, left, like):
-        "`(S, V)`: 0 where a step leads to a state that `left` more columns can finish, minus infinity elsewhere"
+        "`(S, V)`: 0 where a step leads to a state that lacks at most `left` characters, minus infinity elsewhere"
         left = min(left, self.most)
         if left not in self.bars: self.bars = {left: torch.where(self.lack<=left, like.new_zeros(()), -math.inf)}
         return self.bars[left]
@@ -152,14 +154,14 @@ def step(self:_Search, p, t):
     (bs,V),K = p.shape,self.K
     p_last = _pick(p, self.last)
     ways = self.total[:,:,None]+p[:,None]
-    ways.scatter_(2, self.last[:,:,None], (self.pb+p_last)[:,:,None])  # a doubled letter needs a blank before it
-    if self.auto is not None: ways += (bar := self.bar(self.T-1-t, p).index_select(0, self.state.flatten()).view(bs, K, V))
+    ways.scatter_(2, self.last[:,:,None], (self.pb+p_last)[:,:,None])  # (1) a doubled letter needs a blank before it
+    if self.auto is not None: ways += (bar := self.bar(self.T-1-t, p).index_select(0, self.state.flatten()).view(bs, K, V))  # (2)
     pb,pn = self.total+p[:,:1],self.pn+p_last
-    if t:
+    if t:  # (3)
         has,b = self.parents(t)
         came = torch.where(_pick(self.last, b)==self.last, _pick(self.pb, b), _pick(self.total, b))+p_last
         pn = torch.logaddexp(pn, came.masked_fill(~has, -math.inf))
-        ways.flatten(1).scatter_(1, torch.where(has, b*V+self.last, 0), -math.inf)  # what is merged is no way of its own; cell 0 is filled below
+        ways.flatten(1).scatter_(1, torch.where(has, b*V+self.last, 0), -math.inf)  # no way of its own; rows without a parent strike out cell 0, a blank's, which the next line fills anyway
     ways[:,:,0] = torch.logaddexp(pb, pn) + (0 if self.auto is None else bar[:,:,0])
     self.total,way = ways.flatten(1).topk(K, 1)
     self.follow(way.div(V, rounding_mode='floor'), way%V, pb, pn)

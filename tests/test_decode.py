@@ -148,7 +148,7 @@ def test_constraint_errors(kw, words):
 def test_constraint_needs_its_vocabulary():
     with pytest.raises(CaptchaError, match='vocab=dls.vocab'): Constraint(chars='ab')
     with pytest.raises(CaptchaError, match='number of classes'): Constraint(length=5).automaton()
-    with pytest.raises(CaptchaError, match="has 7 classes, the constraint's vocabulary 5"): prefix_beam_decode(torch.zeros(1, 3, 7), constraint=Constraint(length=2, vocab=vocab_of(5)))
+    with pytest.raises(CaptchaError, match="has 7 classes, the constraint's vocabulary 5"): prefix_beam_decode(torch.zeros(1, 3, 7).log_softmax(-1), constraint=Constraint(length=2, vocab=vocab_of(5)))
 
 def test_special_characters_are_written_with_a_backslash():
     vocab = Vocab(r'a1[]-.*\^')
