@@ -55,6 +55,7 @@ def command(func):
         try: func(*([args.pop('reader')] + variadic if variadic else []), **args)
         except _SomeBad: sys.exit(1)
         except (CaptchaError, FileExistsError) as e: say(f'{func.__name__}: {e}'); sys.exit(2)
+        except OSError as e: say(f"{func.__name__}: {e.strerror or e}{f': {e.filename}' if e.filename else ''}"); sys.exit(2)
         except KeyboardInterrupt as e: say(f"\n{func.__name__}: stopped{'; ' + e.args[0] if e.args else ''}"); sys.exit(130)
         sys.exit(0)
     return main
@@ -65,6 +66,12 @@ def _lengths(text):
     try: a,*b = map(int, str(text).split('-'))
     except ValueError: raise CaptchaError(f"a length is a number or a range like 4-6, not {text!r}") from None
     return (a,b[0]) if b else a
+
+def _checked(out, seed):
+    "The path that --out names"
+    if not Path(out).name: raise CaptchaError(f"--out must name a folder to make, not {str(out)!r}")
+    if not 0<=seed<2**32: raise CaptchaError(f"--seed goes from 0 to {2**32-1}, not {seed}")
+    return Path(out)
 
 @command
 def captcha_draw(
@@ -77,7 +84,7 @@ def captcha_draw(
 ):
     "Draw N labelled captchas: the text is the file's name up to the first underscore"
     if n<1: raise CaptchaError(f"N must be at least 1, not {n}")
-    try: files = save_captchas(n, out, seed=seed, style=style.split(',') if ',' in style else style, chars=chars, length=_lengths(length))
+    try: files = save_captchas(n, _checked(out, seed), seed=seed, style=style.split(',') if ',' in style else style, chars=chars, length=_lengths(length))
     except ValueError as e: raise CaptchaError(str(e)) from None
     print(f'{len(files)} captchas in {out}')
 
@@ -219,7 +226,7 @@ def captcha_train(
     resume:bool=False, # Go on with a training that was stopped
 ):
     "Train a reader on labelled pictures and save it"
-    out = Path(out)
+    out = _checked(out, seed)
     part = out.with_name(out.name+'.partial')
     if epochs is not None and epochs<1: raise CaptchaError(f"--epochs must be at least 1, not {epochs}")
     if out.exists() and not overwrite: raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")

@@ -181,8 +181,11 @@ def open_picture(
     if channels not in (None,1,3): raise CaptchaError(f"channels must be 1 or 3, not {channels}")
     try:
         if isinstance(x, (np.ndarray, torch.Tensor)): im = _from_array(x)
+        elif isinstance(x, (str,Path)) and Path(x).exists() and not Path(x).is_file(): raise PictureError("it is a folder, a pipe or a device, no file")
         else: im = x if isinstance(x, Image.Image) else Image.open(io.BytesIO(x) if isinstance(x, bytes) else x)
         if im.width*im.height>max_pixels: raise PictureError(f"{im.width}x{im.height} pixels are more than {max_pixels:,}")
+        if im is not x and im.format in ('GIF','PNG','TIFF','WEBP') and getattr(im, 'n_frames', 1)>1:
+            raise PictureError(f"it holds {im.n_frames} frames; save the one to read as a picture of its own")
         im = flatten_picture(im)
     except FileNotFoundError: raise PictureError(f"cannot open picture {picture_name(x)}: no such file") from None
     except Image.UnidentifiedImageError: raise PictureError(f"cannot open picture {picture_name(x)}: not a picture, or empty") from None

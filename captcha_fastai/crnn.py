@@ -72,7 +72,7 @@ def start_blank(
         scores.bias[0] = math.log(share)
 
 # %% ../nbs/08_crnn.ipynb #e14c453b
-@captcha_arch(epochs=60, lr=3e-3, bs=8, half=False)
+@captcha_arch(epochs=60, lr=3e-3, bs=8)
 def crnn(
     vocab:Vocab,              # Ids to answer with
     size:tuple,               # (h,w) of the pictures in pixels

@@ -13,7 +13,7 @@ __all__ = ['captchas_url', 'picture_files', 'captcha_label', 'CaptchaTransform',
 # %% ../nbs/02_data.ipynb #746cb419
 import hashlib, os
 from collections import Counter, defaultdict
-from functools import partial
+from functools import lru_cache, partial
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +41,9 @@ def picture_files(
     path = Path(path)
     if not path.exists(): raise CaptchaError(f"no such folder: {path}")
     if not path.is_dir(): raise CaptchaError(f"{path} is not a folder")
-    files = get_image_files(path).sorted(lambda o: o.relative_to(path).as_posix())
+    found,real = {},lru_cache(None)(Path.resolve)
+    for f in get_image_files(path).sorted(lambda o: (len(o.parts), o.relative_to(path).as_posix())): found.setdefault(real(f.parent)/f.name, f)   # a link to a folder above shows its files again
+    files = L(found.values()).sorted(lambda o: o.relative_to(path).as_posix())
     if not files: raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
     return files
 
@@ -426,6 +428,7 @@ def read_labels(
 )->pd.DataFrame:          # Every cell a str, empty where there is none
     "The table in a CSV of labels; a `CaptchaError` names the file, and the column that it lacks"
     try: df = pd.read_csv(file, header=header, delimiter=delimiter, dtype=str, keep_default_na=False, skipinitialspace=True, encoding='utf-8-sig')
+    except pd.errors.ParserError as e: raise CaptchaError(f"{file}: {str(e).strip().split('error: ')[-1]}; put a text that holds a comma in quotes") from None
     except (OSError, ValueError) as e: raise CaptchaError(f"cannot read {file} as a CSV in UTF-8: {str(e).strip()}") from None
     if not len(df): raise CaptchaError(f"{file} has no rows")
     if not isinstance(df.index, pd.RangeIndex):

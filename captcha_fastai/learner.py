@@ -45,7 +45,6 @@ class Recipe:
     bs:int              # Pictures in a batch
     loss_func:object    # Makes the loss: `CTCLoss`, say
     fit:dict=field(default_factory=dict)  # More for `fit_one_cycle`
-    half:bool=None      # In half precision? Where the hardware gains by it if `None`
 
 archs = {}
 
@@ -54,12 +53,11 @@ def captcha_arch(
     lr:float,             # Highest learning rate
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
-    half:bool=None,       # In half precision? Where the hardware gains by it if `None`
     **fit                 # More for `fit_one_cycle`, as `pct_start`
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
     def deco(f):
-        f.recipe = Recipe(epochs, lr, bs, loss_func, fit, half)
+        f.recipe = Recipe(epochs, lr, bs, loss_func, fit)
         archs[f.__name__] = f
         return f
     return deco
@@ -231,7 +229,7 @@ def captcha_learner(
     decoder=None,            # `(bs, T, V)` log-probabilities to `(bs, L)` ids, or a `Constraint` to search under; the loss's own if `None`
     metrics=None,            # Whole captchas and characters right if `None`
     normalize:bool=True,     # Normalise by the training pictures' statistics (ImageNet's if `pretrained` and in colour)?
-    half:bool=None,          # Train in half precision? The recipe's word if `None`, or else where the hardware gains by it
+    half:bool=None,          # Train in half precision? Where the hardware gains by it if `None`
     arch_args:dict=None,     # More arguments for `arch`: plain values, saved with a reader
     cbs=None,                # More callbacks
     **kwargs
@@ -251,7 +249,6 @@ def captcha_learner(
         mean,std = imagenet_stats if pretrained and spec['channels']==3 else picture_stats(dls.train)
         dls.add_tfms([Normalize.from_stats(mean, std, cuda=dls.device is not None and dls.device.type=='cuda')], 'after_batch')
     if metrics is None: metrics = [captcha_accuracy.new(), char_accuracy.new()]
-    if half is None: half = arch.recipe.half
     half_cbs = half_precision_cbs(dls.device or default_device())
     if half is False: half_cbs = [o for o in half_cbs if not isinstance(o, (BFloat16, MixedPrecision))]
     elif half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())

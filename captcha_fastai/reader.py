@@ -8,7 +8,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/reader.html.md"""
 __all__ = ['format_version', 'Reading', 'fuse_norms', 'Reader']
 
 # %% ../nbs/12_reader.ipynb #923147a4
-import json, os, shutil, tempfile
+import hashlib, json, math, os, shutil, tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -215,8 +216,8 @@ def _from_learner(cls,
 Reader.from_learner = classmethod(_from_learner)
 
 # %% ../nbs/12_reader.ipynb #c12c0c24
-def _to_dict(self):
-    return dict(format_version=format_version, arch=self.arch, arch_args=self.arch_args, vocab=self.vocab.to_dict(),
+def _to_dict(self, sha256):
+    return dict(format_version=format_version, sha256=sha256, arch=self.arch, arch_args=self.arch_args, vocab=self.vocab.to_dict(),
                 spec={**self.spec, 'size':list(self.spec['size'])}, mean=self.mean, std=self.std,
                 lengths={str(k):v for k,v in self.lengths.items()}, facts=self.facts)
 
@@ -242,7 +243,7 @@ def _save(self,
         save_file({k:v.detach().cpu().contiguous() for k,v in self.model.state_dict().items()}, tmp/'model.safetensors')
         facts = dict(captcha_fastai=captcha_fastai.__version__, torch=version('torch'), fastai=version('fastai'))
         self.facts = {'versions':facts, **self.facts}
-        (tmp/'reader.json').write_text(json.dumps(_to_dict(self), indent=1, ensure_ascii=False), encoding='utf-8')
+        (tmp/'reader.json').write_text(json.dumps(_to_dict(self, _sha256(tmp/'model.safetensors')), indent=1, ensure_ascii=False), encoding='utf-8')
         if not _same_answers(self, type(self).load(tmp, device=self.device)):
             raise CaptchaError(f"the saved copy reads differently from the reader it was made of; nothing was saved to {path}")
         tmp.chmod(0o755)
@@ -255,24 +256,69 @@ def _save(self,
         raise
     return path
 
+# %% ../nbs/12_reader.ipynb #49d33b03
+_kinds = dict(sha256=str, arch=str, arch_args=dict, vocab=dict, spec=dict, mean=list, std=list, lengths=dict, facts=dict)
+
+def _sha256(file): return hashlib.sha256(file.read_bytes()).hexdigest()
+
+def _modest(o):
+    "Plain values, none of them larger than a model's settings are"
+    if isinstance(o, (dict,list)): return len(o)<=64 and all(map(_modest, o.values() if isinstance(o, dict) else o))
+    return not isinstance(o, (int,float)) or abs(o)<=4096    # NaN is no number either
+
+def _description(file):
+    "The checked content of `reader.json`"
+    if (n := file.stat().st_size)>2**20: raise CaptchaError(f"{file} has {n:,} bytes, a reader's has some thousands; it is no saved reader")
+    try: d = json.loads(file.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as e: raise CaptchaError(f"{file} is damaged: {e}") from None
+    if not isinstance(d, dict): raise CaptchaError(f"{file} is damaged: it holds no JSON object")
+    if d.get('format_version')!=format_version:
+        raise CaptchaError(f"{file.parent} was saved in format {d.get('format_version')}, this version reads format {format_version}; install the captcha_fastai that made it")
+    for k,kind in _kinds.items():
+        if not isinstance(d.get(k), kind): raise CaptchaError(f"{file} is damaged: {k} is missing or no {kind.__name__}")
+    spec,c = d['spec'],d['spec'].get('channels')
+    size = spec.get('size')
+    if not (_modest([spec, d['arch_args']]) and isinstance(size, list) and [type(o) for o in [*size, spec.get('width')]]==[int]*3 and min(*size, spec['width'])>0 and c in (1,3)
+            and len(d['mean'])==len(d['std'])==c and all(isinstance(o, (int,float)) and math.isfinite(o) for o in d['mean']+d['std']) and min(d['std'])>0
+            and all(k.isdecimal() and type(v) is int for k,v in d['lengths'].items())):
+        raise CaptchaError(f"{file} is damaged: size, channels, width, mean, std, lengths or arch_args hold what no reader's do")
+    return d
+
+def _weights(file, model, sha256):
+    "The tensors of `file`, if they are what was saved and fit `model`"
+    if (n := file.stat().st_size)>2**30: raise CaptchaError(f"{file} has {n:,} bytes, more than any model here; it is no saved reader")
+    try:
+        with safe_open(file, 'pt') as f: there = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+    except Exception as e: raise CaptchaError(f"{file} is damaged: {str(e).splitlines()[0]}") from None
+    want = {k:tuple(v.shape) for k,v in model.state_dict().items()}
+    for k in [*want, *there]:
+        if there.get(k)!=want.get(k): raise CaptchaError(f"{file} doesn't fit reader.json: {k} is {there.get(k, 'missing')} there, and should be {want.get(k, 'absent')}")
+    if _sha256(file)!=sha256: raise CaptchaError(f"{file} is not the file that was saved: its SHA-256 differs from the one in reader.json; get the folder anew")
+    res = load_file(file)
+    if bad := [k for k,v in res.items() if not v.isfinite().all()]: raise CaptchaError(f"{file}: {bad[0]} holds NaN or infinity; train the model anew")
+    return res
+
 def _load(cls,
     path,          # Folder made by `save`
     device=None,   # Where to run; a GPU if there is one
 )->'Reader':
-    "Load a saved reader; what is missing or doesn't fit raises `CaptchaError` with its name"
+    "Load a saved reader; what is missing, damaged or doesn't fit raises `CaptchaError` with its name"
     path = Path(path)
     if not path.is_dir(): raise CaptchaError(f"no saved reader: {path} is not a folder")
     for f in ('reader.json', 'model.safetensors'):
         if not (path/f).is_file(): raise CaptchaError(f"no saved reader: {path/f} is missing")
-    try: d = json.loads((path/'reader.json').read_text(encoding='utf-8'))
-    except ValueError as e: raise CaptchaError(f"{path/'reader.json'} is damaged: {e}") from None
-    if d.get('format_version')!=format_version:
-        raise CaptchaError(f"{path} was saved in format {d.get('format_version')}, this version reads format {format_version}; install the captcha_fastai that made it")
+    d = _description(path/'reader.json')
     if d['arch'] not in archs: raise CaptchaError(f"{path} needs the arch {d['arch']!r}, which is not known here; import the module that defines it first")
-    vocab,spec = Vocab.from_dict(d['vocab']),{**d['spec'], 'size':tuple(d['spec']['size'])}
-    model = archs[d['arch']](vocab, **spec, **d['arch_args'])
-    try: model.load_state_dict(load_file(path/'model.safetensors'))
-    except Exception as e: raise CaptchaError(f"{path/'model.safetensors'} doesn't fit: {str(e).splitlines()[0]}") from None
+    try:
+        vocab,spec = Vocab.from_dict(d['vocab']),{**d['spec'], 'size':tuple(d['spec']['size'])}
+        make = lambda: archs[d['arch']](vocab, **spec, **d['arch_args'])
+        try:
+            with torch.device('meta'): empty = make()
+        except (NotImplementedError, RuntimeError): empty = make()   # an arch that must see values while it is made
+    except Exception as e: raise CaptchaError(f"{path/'reader.json'} is damaged: it describes no {d['arch']}: {e}") from None
+    weights = _weights(path/'model.safetensors', empty, d['sha256'])
+    model = make()
+    model.load_state_dict(weights)
     return cls(model, d['arch'], d['arch_args'], vocab, spec, d['mean'], d['std'], {int(k):v for k,v in d['lengths'].items()}, d['facts'],
                device=device)
 

@@ -4,6 +4,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+WALLS = []   # (bad input, what was said of it), from test_walls
+
+def pytest_terminal_summary(terminalreporter):
+    "The table of bad input that was tried"
+    if not WALLS: return
+    terminalreporter.section(f'{len(WALLS)} bad inputs, and what was said')
+    for what,said in sorted(WALLS): terminalreporter.write_line(f'{what:45.45} {said[:150]}')
 
 def git(*args):
     "Output of a git command in the repository; a failing command is an error, not a reason to skip"
