@@ -4,8 +4,9 @@
 usage: clinic.py [--faults no_shift,relu_scores] [--seeds 3] [--watch] [--out FILE]
 
 A line for each run is added to OUT (default: benchmarks/results/clinic.csv); runs that are there are not made again, so it can be stopped and
-gone on with. A fault whose cure is to leave it out is compared with the healthy run of the same seed. With --watch: ten seeds of every fault
-and thirty healthy runs of all models, then how often the watch named the right symptom first, and the true cause among its first three.
+gone on with. A fault whose cure is to leave it out is compared with the healthy run of the same seed. With --watch (OUT: benchmarks/results/watch.csv):
+ten seeds of every fault and thirty healthy runs of all models, none of them a run that the watch's rules were made with, then how often it named
+the right symptom first, and the true cause among its first three.
 """
 import argparse, csv, json, os, tempfile, time, warnings
 from pathlib import Path
@@ -70,7 +71,9 @@ def todo(names, seeds):
         for name in names:
             if different(faults[name]): yield name,seed,True
 
-def healthy(): return [(k,s,False) for k in patients for s in range(10)] + [(k,s,False) for k in others for s in range(2)]
+def watched(names, seeds):
+    "Runs to put the watch to the test: healthy ones of all models, and faults, with seeds that its rules were not made with"
+    return [(k,s,False) for k in patients for s in range(3, 13)] + [(k,s,False) for k in others for s in range(2)] + [(n,s,False) for s in range(3, 3+seeds) for n in names]
 
 def tally(df):
     "What the watch said: a line for each fault, and for healthy runs"
@@ -90,16 +93,16 @@ def main():
     p.add_argument('--faults', default=','.join(faults))
     p.add_argument('--seeds', type=int)
     p.add_argument('--watch', action='store_true')
-    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results'/'clinic.csv')
+    p.add_argument('--out', type=Path)
     args = p.parse_args()
     names = args.faults.split(',')
     if bad := [o for o in names if o not in faults]: p.error(f'no fault {bad[0]!r}; there are {", ".join(faults)}')
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
+    args.out = args.out or Path(__file__).parent/'results'/('watch.csv' if args.watch else 'clinic.csv')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if not args.out.exists():
         with open(args.out, 'w', newline='') as f: csv.writer(f).writerow(COLS)
-    runs = list(todo(names, args.seeds or 3))
-    if args.watch: runs = runs + healthy() + [(n,s,False) for s in range(args.seeds or 10) for n in names]
+    runs = watched(names, args.seeds or 10) if args.watch else list(todo(names, args.seeds or 3))
     with tempfile.TemporaryDirectory() as tmp:
         for i,(name,seed,cured) in enumerate(runs):
             df = pd.read_csv(args.out, keep_default_na=False)

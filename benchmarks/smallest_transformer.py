@@ -4,7 +4,7 @@
 usage: smallest_transformer.py [--sizes base,tiny] [--folds 0,1,2,3,4] [--data DIR] [--out DIR]
 
 DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). All sizes train by the arch's own recipe. `patches` has the layout of the
-forum thread's net of 2023, one block on each side, three heads and no convolutions but the one that cuts patches of 3x3 pixels. Finished folds are
+forum thread's net of 2023, one block on each side, three heads and no convolutions but the one that cuts patches, here of 10x5 pixels. Finished folds are
 kept in OUT (default: benchmarks/results/smallest) and not trained again. Prints a Markdown table of all sizes that have results.
 """
 import argparse, os, warnings
@@ -20,8 +20,9 @@ sizes = dict(
     half=dict(widths=(12,24,48,48), d=48, layers=(1,1)),
     third=dict(widths=(12,24,32,32), d=48, layers=(1,1)),
     quarter=dict(widths=(8,16,32,32), d=36, layers=(1,1), d_ff=72),
+    one_small=dict(widths=(16,32,64,64), d=64, n_heads=4, layers=(1,1)),
     tiny=dict(widths=(8,16,24,24), d=24, layers=(1,1), d_ff=48),
-    patches=dict(patch=(3,3), widths=(72,), d=72, layers=(1,1), d_ff=72),
+    patches=dict(patch=(10,5), widths=(72,), d=72, layers=(1,1), d_ff=72),
 )
 
 def main():

@@ -6,7 +6,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/cli.html.md"""
 
 # %% auto #0
 __all__ = ['demo_styles', 'demo_n', 'demo_epochs', 'say', 'command', 'captcha_draw', 'labelled', 'EpochLines', 'train_reader',
-           'captcha_train', 'evaluate', 'write_csv', 'captcha_eval', 'captcha_read', 'results_picture', 'captcha_demo']
+           'captcha_train', 'evaluate', 'write_csv', 'captcha_eval', 'read_on', 'captcha_read', 'results_picture',
+           'captcha_demo']
 
 # %% ../nbs/13_cli.ipynb #a658b2e9
 import warnings
@@ -31,7 +32,7 @@ from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels,
 from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, result_title
 from .crnn import crnn_small
-from .reader import Reader  # imports the modules of all archs: importing one is what fills `archs`
+from .reader import Reader, Reading  # imports the modules of all archs: importing one is what fills `archs`
 
 # %% ../nbs/13_cli.ipynb #227775dc
 class _SomeBad(Exception): "Done, but some files could not be used; they have been named"
@@ -190,23 +191,27 @@ def train_reader(
 
 
 # %% ../nbs/13_cli.ipynb #9d452668
+def _check_asked(part, asked):
+    "Was the work in `part` begun with the same options?"
+    was = json.loads((part/'asked.json').read_text())
+    if differ := [k for k in asked if was.get(k)!=asked[k]]:
+        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was.get(differ[0])!r}, not {asked[differ[0]]!r}; give what was given then, or remove it")
+
 def _check_resumable(part, asked):
     "Is there a training to go on with, and was it started with the same options?"
     if not (part/'state.pth').exists(): raise CaptchaError(f"nothing to resume: there is no {part/'state.pth'}")
-    was = json.loads((part/'asked.json').read_text())
-    if differ := [k for k in asked if was[k]!=asked[k]]:
-        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was[differ[0]]!r}, not {asked[differ[0]]!r}; give what was given then")
+    _check_asked(part, asked)
 
 @contextmanager
-def _claimed(part):
-    "Keep the folder of an unfinished training to this process; it stays only if there is a checkpoint to go on from"
+def _claimed(part, keep='state.pth', what='captcha_train', option='--out'):
+    "Keep the folder of unfinished work to this process; it stays only if there is something to go on from, the file `keep`"
     part.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(part/'lock', timeout=0):
             try: yield
             finally:
-                if not (part/'state.pth').exists(): shutil.rmtree(part, ignore_errors=True)
-    except Timeout: raise CaptchaError(f"another captcha_train is at work in {part}; wait for it, or give another --out") from None
+                if not (part/keep).exists(): shutil.rmtree(part, ignore_errors=True)
+    except Timeout: raise CaptchaError(f"another {what} is at work in {part}; wait for it, or give another {option}") from None
 
 # %% ../nbs/13_cli.ipynb #981b4e90
 def _arch(name):
@@ -328,21 +333,55 @@ def captcha_eval(
     if figures['unreadable']: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #862a14b7
+def read_on(
+    reader,          # A `Reader`
+    files,           # Paths of pictures
+    kept:Path=None,  # File for the readings so far, a JSON object a line; nothing is kept if `None`
+    chunk:int=512,   # Pictures to read before they are written down
+    **kwargs         # For `Reader.read`
+):                   # Yields a `Reading` for each file, in order
+    "Read files, but not those whose readings are kept from a time before"
+    done = {}
+    if kept and kept.exists():
+        whole = kept.read_bytes().rpartition(b'\n')[0]   # a line that has no end was cut off by the stop
+        for o in whole.splitlines():
+            o = json.loads(o)
+            done[o['file']] = Reading(**o | dict(file=Path(o['file'])))
+        os.truncate(kept, len(whole)+bool(whole))
+    for i in range(0, len(files), chunk):
+        part = files[i:i+chunk]
+        new = reader.read([f for f in part if str(f) not in done], skip_bad=True, **kwargs)
+        if kept and new:
+            with open(kept, 'a') as f:
+                f.writelines(json.dumps(vars(o) | dict(file=str(o.file)))+'\n' for o in new)
+                f.flush(); os.fsync(f.fileno())
+        new = {str(o.file):o for o in new}
+        for f in part: yield done.get(str(f)) or new[str(f)]
+
+# %% ../nbs/13_cli.ipynb #4a9cd813
 def _expand(pictures):
     "Files for each path given: a folder means the pictures below it"
-    files = []
+    files = {}
     for p in map(Path, pictures):
         if not p.exists(): raise CaptchaError(f"no such file or folder: {p}")
-        files += picture_files(p) if p.is_dir() else [p]
-    return files
+        files |= dict.fromkeys(picture_files(p) if p.is_dir() else [p])
+    return list(files)
 
 def _reading_line(o): return f'{o.file}\t{o.text}\t{o.confidence:.4f}'
+
+def _told(readings):
+    "Print a line for each that could be read, as they come"
+    res = []
+    for o in readings:
+        if not o.error: print(_reading_line(o))
+        res.append(o)
+    return res
 
 @command
 def captcha_read(
     reader:str, # Folder that captcha_train saved
     *pictures:str, # Pictures, or folders of them
-    csv:_metavar('FILE')=None, # Write file,text,confidence to this new CSV file as well
+    csv:_metavar('FILE')=None, # Write file,text,confidence to this new CSV file as well; a stopped run goes on if the command is given again
     length:_metavar('N')=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
     chars:_metavar('CHARS')=None, # The only characters that a text may have
     pattern:_metavar('PATTERN')=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
@@ -352,13 +391,22 @@ def captcha_read(
     "Read pictures; prints a line for each: path, text, confidence"
     if not pictures: raise CaptchaError("no pictures were given")
     _check_new(csv)
-    reader = Reader.load(reader)
-    readings = reader.read(_expand(pictures), skip_bad=True, constraint=_constraint(reader, length, chars, pattern, lexicon), min_confidence=min_confidence)
+    made,files = Reader.load(reader),_expand(pictures)
+    known = dict(constraint=_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
+    if csv:
+        part = Path(f'{csv}.partial')
+        kept = part/'readings.jsonl'
+        with _claimed(part, kept.name, 'captcha_read', '--csv'):
+            asked = dict(reader=json.loads(Path(reader, 'reader.json').read_text(encoding='utf-8'))['sha256'], constraint=str(known['constraint']), min_confidence=min_confidence)
+            if kept.exists(): _check_asked(part, asked); say(f"going on from {part}")
+            (part/'asked.json').write_text(json.dumps(asked))
+            try: readings = _told(read_on(made, files, kept, **known))
+            except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
+            if any(not o.error for o in readings): write_csv(csv, readings)
+            kept.unlink()
+    else: readings = _told(read_on(made, files, **known))
     bad = [o for o in readings if o.error]
     if len(bad)==len(readings): raise CaptchaError(f"no readable picture: {bad[0].error}")
-    for o in readings:
-        if not o.error: print(_reading_line(o))
-    if csv: write_csv(csv, readings)
     if (n := sum(o.declined is not None for o in readings)): say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
     _named(bad)
     if bad: raise _SomeBad

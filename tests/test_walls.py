@@ -1,13 +1,12 @@
 "Bad input, damaged files and folders from strangers: each gets one clear line; the table of what was tried is printed at the end of the run"
-import io, json, os, shutil, struct, sys, unicodedata, zlib
-from contextlib import redirect_stderr, redirect_stdout
+import io, json, os, shutil, struct, unicodedata, zlib
 
 import pytest, torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from captcha_fastai.all import CaptchaDataLoaders, CaptchaError, Reader, captcha_learner, crnn_small, open_picture, save_captchas
-from captcha_fastai.cli import captcha_train
 from conftest import WALLS
+from test_commands import inside
 
 def add(what, said): WALLS.append((what, said))
 
@@ -52,13 +51,9 @@ def test_picture(what, tmp_path):
 # Folders and tables, through the command
 
 def train(data, out, *args):
-    "Exit code and the last line of standard error of captcha_train, in this process"
-    err,was = io.StringIO(),sys.argv
-    sys.argv = ['captcha_train', str(data), '--out', str(out), '--epochs', '1', *args]
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(err), pytest.raises(SystemExit) as e: captcha_train()
-    finally: sys.argv = was
-    return e.value.code,[o for o in err.getvalue().splitlines() if o.strip()][-1]
+    "Exit code and the last line of standard error of captcha_train"
+    res = inside('captcha_train', data, '--out', out, '--epochs', 1, *args)
+    return res.returncode,[o for o in res.stderr.splitlines() if o.strip()][-1]
 
 def link_nowhere(d): (d/'2bm.png').symlink_to(d/'nowhere.png')
 def pipe(d): os.mkfifo(d/'2bm.png')
@@ -77,9 +72,9 @@ def folder_named_png(d): (d/'sub.png').mkdir()
 def spellings(d):
     for i,form in enumerate(('NFC','NFD')): shutil.copy(d/'22b_0.png', d/f"{unicodedata.normalize(form, 'é2b')}_{form}.png")
 def emoji(d): (d/'22b_0.png').rename(d/'😀2b.png')
-def inside(d): (d/'deep'/'deeper').mkdir(parents=True); (d/'22b_0.png').rename(d/'deep'/'deeper'/'22b_0.png')
+def deep(d): (d/'deep'/'deeper').mkdir(parents=True); (d/'22b_0.png').rename(d/'deep'/'deeper'/'22b_0.png')
 GOOD_FOLDERS = {'a link to the folder itself':(loop, "'2b'"), 'a folder named .png':(folder_named_png, "'2b'"), 'two spellings of é':(spellings, "3 characters '2bé'"),
-                'an emoji':(emoji, '😀'), 'folders inside folders':(inside, "'2b'")}
+                'an emoji':(emoji, '😀'), 'folders inside folders':(deep, "'2b'")}
 
 def folder(good, tmp_path, change):
     d = tmp_path/'d'
