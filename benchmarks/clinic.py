@@ -71,9 +71,12 @@ def todo(names, seeds):
         for name in names:
             if different(faults[name]): yield name,seed,True
 
+fresh = dict(clipped_loss=13, keras_loss=13)   # the watch's rule for these was made after runs with the seeds 3 to 12
+
 def watched(names, seeds):
     "Runs to put the watch to the test: healthy ones of all models, and faults, with seeds that its rules were not made with"
-    return [(k,s,False) for k in patients for s in range(3, 13)] + [(k,s,False) for k in others for s in range(2)] + [(n,s,False) for s in range(3, 3+seeds) for n in names]
+    return ([(k,s,False) for k in patients for s in range(3, 13)] + [(k,s,False) for k in others for s in range(2)] +
+            [(n,s+fresh.get(n, 3),False) for s in range(seeds) for n in names])
 
 def tally(df):
     "What the watch said: a line for each fault, and for healthy runs"

@@ -17,10 +17,10 @@ from captcha_fastai.all import Vocab, captcha_label, captcha_transformer, k_fold
 sizes = dict(
     base=dict(),
     one_block=dict(layers=(1,1)),
+    one_small=dict(widths=(16,32,64,64), d=64, n_heads=4, layers=(1,1)),
     half=dict(widths=(12,24,48,48), d=48, layers=(1,1)),
     third=dict(widths=(12,24,32,32), d=48, layers=(1,1)),
     quarter=dict(widths=(8,16,32,32), d=36, layers=(1,1), d_ff=72),
-    one_small=dict(widths=(16,32,64,64), d=64, n_heads=4, layers=(1,1)),
     tiny=dict(widths=(8,16,24,24), d=24, layers=(1,1), d_ff=48),
     patches=dict(patch=(10,5), widths=(72,), d=72, layers=(1,1), d_ff=72),
 )

@@ -248,10 +248,10 @@ class _KerasLoss(_ClippedLoss):
     "The same, with the clipped values made to sum to one"
     def each(self, lp, wanted): return F.cross_entropy(lp.flatten(0,1), wanted.flatten(), reduction='none').view_as(wanted)
 
-@_fault("raw logits into -log of probabilities, clipped to [1e-7,1]", "a loss that wants logits", 'wants_probabilities', symptoms=('dead','frozen','constant','high'))
+@_fault("raw logits into -log of probabilities, clipped to [1e-7,1]", "a loss that wants logits", 'wants_probabilities', symptoms=('not_logits',))
 def _clipped_loss(learn): learn.loss_func = _ClippedLoss()
 
-@_fault("raw logits into Keras's loss on probabilities", "from_logits=True", 'wants_probabilities', symptoms=('high','constant','empty','frozen','dead'))
+@_fault("raw logits into Keras's loss on probabilities", "from_logits=True", 'wants_probabilities', symptoms=('not_logits',))
 def _keras_loss(learn): learn.loss_func = _KerasLoss()
 
 # %% ../nbs/09b_clinic.ipynb #def7a0b7
@@ -637,6 +637,7 @@ class CollapseWatch(Callback):
         prev,bad,zero = self.log[-2] if len(self.log)>1 else None,v['written']<.9,'blank' if c.ctc else 'end of the text'
         if causes['too_few_columns'].probe(c): yield 'short', f"{int((columns_needed(c.y)>c.out.shape[1]).sum())} of {len(c.y)} texts can't be emitted in {c.out.shape[1]} columns"
         if causes['not_optimised'].probe(c): yield 'untrained', "some weights never change"
+        if bad and causes['wants_probabilities'].probe(c) and not causes['probabilities'].probe(c): yield 'not_logits', "the loss moves when all logits are raised alike, which no loss of logits does"
         if v['taught']>.9 and v['written']<.6: yield 'leak', f"taught, {v['taught']:.0%} of the steps are right; by itself it gets {v['written']:.0%} of the characters"
         if bad and v['grad']<1e-7: yield 'dead', f"the gradient is gone: its norm is {v['grad']:.0e}, the loss {v['train']:.3g}"
         if bad and prev and v['valid'] is not None and abs(v['valid']-prev['valid'])<=1e-6*abs(v['valid']): yield 'frozen', f"the validation loss stands still at {v['valid']:.6g}"
