@@ -22,14 +22,14 @@ from captcha_fastai.all import (Case, CollapseWatch, captcha_learner, captcha_tr
 COLS = ('run,seed,cured,epochs,train,valid,right,loss,constant,log_V,entropy,zeros,empty,same,effect,taught,written,grads,texts,symptom,epoch,causes,'
         'all_symptoms,overfit,overfit_says,seconds').split(',')
 
-# the real archs on the small world, for runs that must be silent: arch_args, epochs, learning rate
-others = dict(spatial_classifier=(spatial_classifier, {}, 16, 3e-3), pooled_classifier=(pooled_classifier, {}, 16, 3e-3), crnn=(crnn, {}, 6, 1e-3),
+# the real archs on the small world, for runs that must be silent: arch_args, epochs, learning rate; nine columns of crnn need larger pictures
+others = dict(spatial_classifier=(spatial_classifier, {}, 16, 3e-3), pooled_classifier=(pooled_classifier, {}, 16, 3e-3), crnn=(crnn, {}, 16, 1e-3),
               crnn_small=(crnn_small, {}, 5, 3e-3), captcha_transformer=(captcha_transformer, {}, 8, 1e-3))
 
 def learner(path, name, cured, watch):
     if name in others:
         arch,args,n_epoch,lr = others[name]
-        learn = captcha_learner(small_world(path, bs=32), arch, arch_args=args, half=False, cbs=watch)
+        learn = captcha_learner(small_world(path, bs=32, size=(48,144) if arch is crnn else None), arch, arch_args=args, half=False, cbs=watch)
         learn.fit_args = dict(n_epoch=n_epoch, lr_max=lr, pct_start=.15)
         return learn
     return patient(path, name if name in faults else None, kind=name if name in patients else 'transformer', cured=cured, cbs=watch)
@@ -88,6 +88,7 @@ def tally(df):
         said = ' '.join(f'{k or "silent"} {v}' for k,v in g.symptom.value_counts().items())
         print(f'{name:24} {len(g):2} runs: {said:32}' + (f' symptom {sum(right)}, cause {sum(cause)}' if f.symptoms else ' (none expected)'))
     well = df[~df.run.isin(faults)]
+    if lame := [f'{o.run} seed {o.seed}' for o in well.itertuples() if float(o.right.split(' ')[-1] or 0)<.6]: print('healthy runs that read less than 60 %:', ', '.join(lame))
     print(f'healthy: {(well.symptom=="").sum()} of {len(well)} silent; ' + ', '.join(f'{k} {v}' for k,v in well.run.value_counts().items()))
     for o in well[well.symptom!=''].itertuples(): print(f'  {o.run} seed {o.seed}: {o.symptom} in epoch {o.epoch}')
 

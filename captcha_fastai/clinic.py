@@ -39,12 +39,13 @@ def small_world(
     path:str|Path,   # Folder of the pictures; they are drawn where there is none yet
     n:int=600,       # Pictures to train on; the 200 to validate on are always the same
     bs:int=20,       # Pictures in a batch
+    size:tuple=None, # (h,w) in pixels to squish them to; 16x48 if `None`
 )->CaptchaDataLoaders:
-    "Texts of two to four of five characters in pictures of 16x48"
+    "Texts of two to four of five characters in small pictures"
     path = Path(path)
     if not path.exists(): save_captchas(800, path, chars='24cmx', length=(2,4), style=small_style, seed=1)
     files = sorted(path.iterdir(), key=lambda o: o.stem.split('_')[1])[:200+n]
-    return CaptchaDataLoaders.from_lists(path, [o.name for o in files], [o.stem.split('_')[0] for o in files], bs=bs, batch_tfms=[], vocab='24cmx',
+    return CaptchaDataLoaders.from_lists(path, [o.name for o in files], [o.stem.split('_')[0] for o in files], bs=bs, size=size, batch_tfms=[], vocab='24cmx',
                                          splitter=lambda o: (list(range(200, len(files))), list(range(200))))
 
 # %% ../nbs/09b_clinic.ipynb #90e56de9
