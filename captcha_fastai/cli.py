@@ -328,6 +328,7 @@ def captcha_eval(
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
     if csv: write_csv(csv, readings, label=texts)
     _named([o for o in readings if o.error])
+    if min_confidence: say(f"{figures['answered']} of {figures['n']} pictures answered, the others declined: confidence below {min_confidence}")
     say(f"{figures['captcha_accuracy']:.2%} of {figures['n']} pictures read right")
     print(json.dumps(_rounded(figures)))
     if figures['unreadable']: raise _SomeBad

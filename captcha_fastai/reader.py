@@ -235,7 +235,7 @@ def _save(self,
 )->Path:
     "Save as a folder of safetensors and JSON; it counts only once the copy reads the same as this reader"
     path = Path(path)
-    if path.exists() and not overwrite: raise CaptchaError(f"{path} exists already; choose another name, or overwrite it")
+    if path.exists() and not overwrite: raise CaptchaError(f"{path} exists already; choose another name, or give overwrite=True")
     if path.exists() and not (path/'reader.json').exists(): raise CaptchaError(f"{path} exists and is not a saved reader; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
@@ -247,6 +247,7 @@ def _save(self,
         if not _same_answers(self, type(self).load(tmp, device=self.device)):
             raise CaptchaError(f"the saved copy reads differently from the reader it was made of; nothing was saved to {path}")
         tmp.chmod(0o755)
+        (tmp/'model.safetensors').chmod((tmp/'reader.json').stat().st_mode)   # safetensors makes it its owner's alone
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
             os.replace(path, old); os.replace(tmp, path); shutil.rmtree(old)
