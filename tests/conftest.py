@@ -10,7 +10,7 @@ def pytest_terminal_summary(terminalreporter):
     "The table of bad input that was tried"
     if not WALLS: return
     terminalreporter.section(f'{len(WALLS)} bad inputs, and what was said')
-    for what,said in sorted(WALLS): terminalreporter.write_line(f'{what:45.45} {said[:150]}')
+    for what,said in sorted(WALLS): terminalreporter.write_line(f'{what:45.45} {said[:150]}'.replace('\0', '?'))
 
 def git(*args):
     "Output of a git command in the repository; a failing command is an error, not a reason to skip"
