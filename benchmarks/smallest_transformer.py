@@ -12,7 +12,7 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 import pandas as pd
-from captcha_fastai.all import Vocab, captcha_label, captcha_transformer, k_fold, load_folds, picture_files, wilson
+from captcha_fastai.all import Vocab, captcha_label, captcha_transformer, k_fold, load_folds, open_picture, picture_files, wilson
 
 sizes = dict(
     base=dict(),
@@ -34,14 +34,15 @@ def main():
     args = p.parse_args()
     if not args.data: p.error('give --data, or set CAPTCHA_DATA')
     files = picture_files(args.data)
+    texts = list(map(captcha_label, files))
     for name in args.sizes.split(','):
-        k_fold(files, [captcha_label(f) for f in files], captcha_transformer, args.out/name, seed=7, only=[int(o) for o in args.folds.split(',')],
+        k_fold(files, texts, captcha_transformer, args.out/name, seed=7, only=[int(o) for o in args.folds.split(',')],
                arch_args=sizes[name], say=lambda s: print(f'{name}: {s}', flush=True))
-    vocab = Vocab('2345678bcdefgmnpwxy')
+    spec = dict(size=open_picture(files[0]).size[::-1], width=max(map(len, texts)))
     print('\n| size | parameters | of them in the stem | pictures | right | interval | minutes a fold |\n|---|---|---|---|---|---|---|')
     for name,kw in sizes.items():
         if not list((args.out/name).glob('fold*.csv')): continue
-        df,model = load_folds(args.out/name),captcha_transformer(vocab, (50,200), width=5, **kw)
+        df,model = load_folds(args.out/name),captcha_transformer(Vocab.from_labels(texts), **spec, **kw)
         right = int((df.text==df.prediction).sum())
         low,high = wilson(right, len(df))
         minutes = [pd.read_csv(f).seconds.iloc[-1]/60 for f in (args.out/name).glob('history*.csv')]

@@ -32,7 +32,7 @@ from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels,
 from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, result_title
 from .crnn import crnn_small
-from .reader import Reader, Reading  # imports the modules of all archs: importing one is what fills `archs`
+from .reader import Reader, Reading, _sha256  # imports the modules of all archs: importing one is what fills `archs`
 
 # %% ../nbs/13_cli.ipynb #227775dc
 class _SomeBad(Exception): "Done, but some files could not be used; they have been named"
@@ -195,7 +195,7 @@ def _check_asked(part, asked):
     "Was the work in `part` begun with the same options?"
     was = json.loads((part/'asked.json').read_text())
     if differ := [k for k in asked if was.get(k)!=asked[k]]:
-        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was.get(differ[0])!r}, not {asked[differ[0]]!r}; give what was given then, or remove it")
+        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was.get(differ[0])!r}, not {asked[differ[0]]!r}; give what was given then, or remove that folder")
 
 def _check_resumable(part, asked):
     "Is there a training to go on with, and was it started with the same options?"
@@ -398,7 +398,8 @@ def captcha_read(
         part = Path(f'{csv}.partial')
         kept = part/'readings.jsonl'
         with _claimed(part, kept.name, 'captcha_read', '--csv'):
-            asked = dict(reader=json.loads(Path(reader, 'reader.json').read_text(encoding='utf-8'))['sha256'], constraint=str(known['constraint']), min_confidence=min_confidence)
+            asked = dict(folder=os.getcwd(), reader=_sha256(Path(reader)/'reader.json'), length=length, chars=chars, pattern=pattern,
+                         lexicon=lexicon and _sha256(Path(lexicon)), min_confidence=min_confidence)
             if kept.exists(): _check_asked(part, asked); say(f"going on from {part}")
             (part/'asked.json').write_text(json.dumps(asked))
             try: readings = _told(read_on(made, files, kept, **known))

@@ -13,7 +13,7 @@ __all__ = ['captchas_url', 'picture_files', 'captcha_label', 'CaptchaTransform',
 # %% ../nbs/02_data.ipynb #746cb419
 import hashlib, os
 from collections import Counter, defaultdict
-from functools import lru_cache, partial
+from functools import partial
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,9 +41,9 @@ def picture_files(
     path = Path(path)
     if not path.exists(): raise CaptchaError(f"no such folder: {path}")
     if not path.is_dir(): raise CaptchaError(f"{path} is not a folder")
-    found,real = {},lru_cache(None)(Path.resolve)
-    for f in get_image_files(path).sorted(lambda o: (len(o.parts), o.relative_to(path).as_posix())): found.setdefault(real(f.parent)/f.name, f)   # a link to a folder above shows its files again
-    files = L(found.values()).sorted(lambda o: o.relative_to(path).as_posix())
+    where = lambda o: o.relative_to(path).as_posix()
+    found = get_image_files(path).sorted(lambda o: (len(o.parts), where(o)), reverse=True)
+    files = L({o.parent.resolve()/o.name:o for o in found}.values()).sorted(where)   # what a link to a folder shows again is left out: the shortest path stays
     if not files: raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
     return files
 

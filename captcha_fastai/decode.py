@@ -25,15 +25,15 @@ from .rules import FAR, Automaton, Constraint
 # %% ../nbs/03_decode.ipynb #7abc8900
 def _plain(x): return x.as_subclass(Tensor)
 
-def _scores(log_probs, scale=False):
-    "A plain float `(bs, T, V)`: half precision is raised, a network that has diverged is refused, and so are logits, unless any `scale` will do"
+def _scores(log_probs, any_scale=False):
+    "A plain float `(bs, T, V)`: half precision is raised, a network that has diverged is refused, and so are logits, unless `any_scale` will do"
     lp = _plain(log_probs)
     if lp.ndim!=3 or not lp.shape[2]: raise CaptchaError(f"a decoder wants scores (bs, T, V), not {tuple(lp.shape)}; for one picture give scores[None]")
     if lp.dtype not in (torch.float32, torch.float64): lp = lp.float()
     if lp.numel() and not lp.max()<math.inf:
         bad = int((~(lp<math.inf)).flatten(1).any(1).nonzero()[0])
         raise CaptchaError(f"the scores of picture {bad} hold NaN or infinity: the network has diverged; train it anew with a lower learning rate")
-    if not scale and lp.numel() and (most := lp.logsumexp(-1).max())>.05:   # half precision rounds by less
+    if not any_scale and lp.numel() and (most := lp.logsumexp(-1).max())>.05:   # half precision rounds by less
         raise CaptchaError(f"these are no log-probabilities: the probabilities of a column add up to {most.exp():.3g}; give logits.log_softmax(-1)")
     return lp
 
@@ -62,7 +62,7 @@ def greedy_decode(
     log_probs:Tensor,  # `(bs, T, V)` scores of any scale, class 0 the blank; raw logits give the same texts
 )->Tensor:             # `(bs, L)` int64 ids padded with 0, `L` the longest text of the batch
     "The best class of each column, repeats merged and blanks dropped (best-path decoding, Graves et al. 2006)"
-    return collapse_paths(_scores(log_probs, scale=True).argmax(-1))
+    return collapse_paths(_scores(log_probs, any_scale=True).argmax(-1))
 
 # %% ../nbs/03_decode.ipynb #26e94631
 def _texts(targ, lp):

@@ -95,12 +95,13 @@ def fast_bfloat16(
 
 def half_precision_cbs(
     device,    # Where the model runs
-)->list:       # Callbacks; none where half precision gains nothing
+    half:bool=None,  # In half precision? Where the hardware gains by it if `None`
+)->list:       # Callbacks; none for a device that is neither
     "What makes training faster on `device`: bfloat16 where the hardware has it, and channels last"
     device = torch.device(device)
     if device.type=='cuda':
-        return [ChannelsLast(), MixedPrecision(AMPMode.BF16 if fast_bfloat16(device) else AMPMode.FP16)]
-    if device.type=='cpu': return [ChannelsLast()] + ([BFloat16()] if fast_bfloat16(device) else [])
+        return [ChannelsLast()] + ([] if half is False else [MixedPrecision(AMPMode.BF16 if fast_bfloat16(device) else AMPMode.FP16)])
+    if device.type=='cpu': return [ChannelsLast()] + ([BFloat16()] if (fast_bfloat16(device) if half is None else half) else [])
     return []
 
 # %% ../nbs/06_learner.ipynb #8e1dca79
@@ -249,9 +250,7 @@ def captcha_learner(
         mean,std = imagenet_stats if pretrained and spec['channels']==3 else picture_stats(dls.train)
         dls.add_tfms([Normalize.from_stats(mean, std, cuda=dls.device is not None and dls.device.type=='cuda')], 'after_batch')
     if metrics is None: metrics = [captcha_accuracy.new(), char_accuracy.new()]
-    half_cbs = half_precision_cbs(dls.device or default_device())
-    if half is False: half_cbs = [o for o in half_cbs if not isinstance(o, (BFloat16, MixedPrecision))]
-    elif half and not any(isinstance(o, (BFloat16, MixedPrecision)) for o in half_cbs): half_cbs.append(BFloat16())
+    half_cbs = half_precision_cbs(dls.device or default_device(), half)
     if pretrained and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in getattr(arch, 'cbs', [])] + L(cbs), **kwargs)
     arch_args.pop('pretrained', None)

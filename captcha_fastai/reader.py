@@ -316,7 +316,7 @@ def _load(cls,
         try:
             with torch.device('meta'): empty = make()
         except (NotImplementedError, RuntimeError): empty = make()   # an arch that must see values while it is made
-    except Exception as e: raise CaptchaError(f"{path/'reader.json'} is damaged: it describes no {d['arch']}: {e}") from None
+    except Exception as e: raise CaptchaError(f"{path/'reader.json'} is damaged: it describes no {d['arch']}: {e}") from e
     weights = _weights(path/'model.safetensors', empty, d['sha256'])
     model = make()
     model.load_state_dict(weights)
