@@ -10,7 +10,7 @@ __all__ = ['small_style', 'faults', 'patients', 'causes', 'small_world', 'Fault'
            'some_pictures', 'Checkup', 'overfit_check', 'CollapseWatch']
 
 # %% ../nbs/09b_clinic.ipynb #f381fb94
-import math, time
+import inspect, math, time
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -169,6 +169,15 @@ def grad_norms(
     return res
 
 # %% ../nbs/09b_clinic.ipynb #4d5a9122
+def _teacher(learn):
+    "The learner's `TeacherForcing`, or `None`; first asks whether model and loss are such as can be examined"
+    model,loss_func = learn.model,learn.loss_func
+    try: inspect.signature(model.forward).bind(None)
+    except TypeError: raise CaptchaError(f"{type(model).__name__}.forward must answer to pictures alone, by writing where it is not taught: give its other inputs a default") from None
+    if not hasattr(loss_func, 'decodes'):
+        raise CaptchaError(f"the loss says what the output means, and {type(loss_func).__name__} has no decodes: take CTCLoss, CharLoss or TokenLoss, or add decodes(out) -> (bs,L) ids padded with 0")
+    return next((o for o in learn.cbs if isinstance(o, TeacherForcing)), None)
+
 class Case:
     "A model before some pictures: what it answers when taught, what it writes by itself, and all instruments"
     def __init__(self,
@@ -178,12 +187,13 @@ class Case:
         model:nn.Module=None,  # `learn.model` if `None`
     ):
         self.learn,self.model,self.loss_func,self.x,self.y = learn,model or learn.model,learn.loss_func,x,y
-        self.taught = any(isinstance(o, TeacherForcing) for o in learn.cbs)
-        self.ctc,self.out = getattr(self.loss_func, 'is_ctc', False),self(x, y)
+        self.teacher = _teacher(learn)
+        self.taught,self.ctc = self.teacher is not None,getattr(self.loss_func, 'is_ctc', False)
+        self.out = self(x, y)
         self.free = self(x) if self.taught else self.out
 
     def __call__(self, x, y=None):
-        with torch.no_grad(), evaluating(self.model): return self.model(x, y) if self.taught and y is not None else self.model(x)
+        with torch.no_grad(), evaluating(self.model): return self.model(*self.teacher.inputs(x, y)) if self.taught and y is not None else self.model(x)
 
     def loss(self, out):
         with torch.no_grad(): return self.loss_func(out, self.y).item()
@@ -415,6 +425,13 @@ def found_causes(
     return [o for o in causes.values() if o.probe and o.probe(case)]
 
 # %% ../nbs/09b_clinic.ipynb #e3ad2f01
+_targets = {'targ','target','targets','tgt','y','label','labels','text','texts','ids','captions'}
+
+@_cause("the model could read the label in training, and nothing hands it over", "add the callback TeacherForcing")
+def _no_teacher(c):
+    others = list(inspect.signature(c.model.forward).parameters)[1:]
+    return not c.taught and bool(_targets.intersection(others))
+
 def _moved(a, b): return (a-b).abs().amax(-1)>1e-4*(1+b.abs().max())
 
 def _moved_by(c, j):
@@ -426,7 +443,7 @@ def _moved_by(c, j):
 @_cause("each step reads the character that it should write", "change character i of the labels: no step up to i may move (shift_targets)")
 def _not_shifted(c): return c.taught and c.y.shape[1]>1 and [bool(o) for o in _moved_by(c, 1)[:2]]==[False,True]
 
-@_cause("each step sees the later characters: no causal mask", "change the last character of the labels: no earlier step may move")
+@_cause("each step sees the later characters: no causal mask", "change the last character of the labels: only the step behind it may move")
 def _sees_ahead(c): return c.taught and c.y.shape[1]>1 and bool(_moved_by(c, 1)[0])
 
 @_cause("the model has fewer columns than some texts need", "compare columns_needed(targ) with the columns of the output; CTCCheck does")
@@ -449,7 +466,7 @@ def _mixes_batch(c):
 @_cause("weights that the optimiser does not know: a layer was replaced after it was made", "learn.create_opt(), and train again")
 def _not_optimised(c):
     opt = getattr(c.learn, 'opt', None)
-    known = {id(p) for p,*_ in opt.all_params()} if opt else set()
+    known = {id(p) for g in getattr(opt, 'param_groups', None) or [] for p in g['params']} if not hasattr(opt, 'all_params') else {id(p) for p,*_ in opt.all_params()}
     return bool(known) and any(p.requires_grad and id(p) not in known for p in c.learn.model.parameters())
 
 # %% ../nbs/09b_clinic.ipynb #b0a51fa8
@@ -466,7 +483,7 @@ def _centre(moves): return ((moves*torch.arange(len(moves), device=moves.device)
 @_cause("left and right of the picture do not enter the encoder as left and right: the axes of the map are mixed up",
         "change the left half of the pictures: mostly cells of the left half must move (permute, not reshape)")
 def _axes_mixed(c):
-    if not (hasattr(c.model, 'encoder') and hasattr(c.model, 'grid')): return False
+    if not isinstance(c.model, CaptchaTransformer): return False
     half,at,base = torch.arange(c.x.shape[-1], device=c.x.device)<c.x.shape[-1]//2,[],_entering(c, c.x)
     for o in (half, ~half): at.append(_centre((_entering(c, torch.where(o, c.x.roll(1, 0), c.x))-base).abs().sum((0,1,3))))
     return (at[1]-at[0])/c.model.grid[1]<.15
@@ -487,10 +504,21 @@ def _order_blind(c):
     use = (c.y[:,2]!=0)&(c.y[:,0]!=c.y[:,1]) if c.taught and c.y.shape[1]>2 else None
     if use is None or not use.any(): return False
     y = torch.cat([c.y[:,:2].flip(1), c.y[:,2:]], 1)
-    return not _moved(c(c.x, y), c.out)[use][:,3:].any().item()
+    return bool(_moved_by(c, 0)[3:].any()) and not _moved(c(c.x, y), c.out)[use][:,3:].any().item()
 
-@_cause("an activation stands before the softmax: no score gets below its floor", "print the lowest score of a batch, and the last layer")
-def _activation_last(c): return -.2<c.out.min().item()<=0
+def _last_layer(c):
+    "The layer that ran last"
+    ran = []
+    hooks = [m.register_forward_hook(lambda m, i, o: ran.append(m)) for m in c.model.modules() if not list(m.children())]
+    try: c(c.x, c.y)
+    finally:
+        for o in hooks: o.remove()
+    return ran[-1]
+
+@_cause("an activation stands before the softmax: no score gets below its floor", "look at the last layer, and at the lowest score of a batch")
+def _activation_last(c):
+    floor = (c.out==c.out.min()).float().mean().item()
+    return .05<floor<1 or type(_last_layer(c)).__module__=='torch.nn.modules.activation' and not isinstance(_last_layer(c), (nn.Softmax, nn.LogSoftmax, nn.MultiheadAttention))
 
 @_cause("padding behind the end of a text counts in the loss", "change the scores behind the end: the loss must not move")
 def _counts_padding(c):
@@ -499,7 +527,7 @@ def _counts_padding(c):
 
 @_cause("positions are far larger than what they are added to", "compare their size with that of the embeddings")
 def _loud_places(c):
-    if not (hasattr(c.model, 'places') and hasattr(c.model, 'embed')): return False
+    if not isinstance(c.model, CaptchaTransformer): return False
     size = lambda o: o.detach().float().pow(2).mean().sqrt().item()
     return size(c.model.places())>4*size(c.model.embed.weight)
 
@@ -516,9 +544,9 @@ _hunch('bad_input', "the pictures hold NaN or huge values", "xb.isfinite().all()
 _hunch('plateau', "the plateau of blanks: a recurrent layer that has learnt nothing yet is the only way to the body", "start_blank, a way around the LSTM as in ReadAlong, or more epochs")
 _hunch('unseen', "the picture does not reach the output, or the labels belong to other pictures", "overfit_check(learn); dls.show_batch()")
 _hunch('time', "it needs more epochs, or a higher learning rate", "train twice as long, and see whether the loss moves")
-_hunch('too_few', "a large net and few pictures: it learns them by heart", "a smaller net, more pictures, augmentation")
+_hunch('too_few', "too few pictures: it learns them by heart", "more pictures, drawn ones too, or augmentation")
 
-_by_symptom = dict(nan=['too_high_lr','bad_input'], dead=['too_high_lr'], frozen=['too_high_lr'], leak=['too_few'], heart=['too_few'], high=['too_high_lr','time'], endless=['time'], slow=['time','too_high_lr','unseen'],
+_by_symptom = dict(nan=['too_high_lr','bad_input'], dead=['too_high_lr'], frozen=['too_high_lr'], heart=['too_few'], high=['too_high_lr','time'], endless=['time'], slow=['time','too_high_lr','unseen'],
                    empty=['plateau','unseen','time'], constant=['plateau','unseen','time'], parked=['plateau','unseen','time'])
 
 def _likely(case, symptom):
@@ -567,14 +595,15 @@ def overfit_check(
 )->Checkup:
     "Can the learner's model, with its loss, learn a few of its pictures by heart? If not, why?"
     x,y = some_pictures(learn, n)
-    model,loss_func = _without_dropout(deepcopy(learn.model)).to(x.device).train(),learn.loss_func
-    taught,end,right,loss = any(isinstance(o, TeacherForcing) for o in learn.cbs),time.monotonic()+seconds,0.,math.nan
+    teacher,loss_func = _teacher(learn),learn.loss_func
+    model = _without_dropout(deepcopy(learn.model)).to(x.device).train()
+    inputs,end,right,loss = teacher.inputs(x, y) if teacher else (x,),time.monotonic()+seconds,0.,math.nan
     lr = lr or (learn.arch.recipe.lr if hasattr(learn, 'arch') else learn.lr)
     opt = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
     with torch.enable_grad(), no_random():
         for i in range(1, steps+1):
             for g in opt.param_groups: g['lr'] = lr*min(1, i/10)
-            l = loss_func(model(x, y) if taught else model(x), y)
+            l = loss_func(model(*inputs), y)
             loss = l.item()
             if not math.isfinite(loss) or time.monotonic()>end: break
             opt.zero_grad(); l.backward(); opt.step()
@@ -607,11 +636,16 @@ class CollapseWatch(Callback):
         say=print,         # Gets each report as a text
     ): self.n,self.stop,self.say = n,stop,say
 
-    def before_fit(self): self.reports,self.log,self.grads,self.base = [],[],{},None
+    def before_fit(self): self.reports,self.log,self.grads,self.base,self.blind = [],[],{},None,False
     def before_epoch(self): self.xs,self.ys,self.losses = [],[],[]
     def before_batch(self):
         if self.training and sum(map(len, self.xs))<self.n:
             self.xs.append(self.xb[0].as_subclass(Tensor)); self.ys.append(self.yb[0].as_subclass(Tensor))
+    def after_pred(self):
+        if self.training and len(self.xb)>1 and not self.blind and _teacher(self.learn) is None:
+            self.blind = True
+            self.say("the model gets more than the pictures, by something that is no TeacherForcing: it is looked at without, and no question about teaching is asked; "
+                     "derive your callback from TeacherForcing")
     def after_loss(self):
         if not self.training: return
         self.losses.append(self.loss.detach())

@@ -275,8 +275,13 @@ def _beams(self:CaptchaTransformer, memory, K, n_best):
 # %% ../nbs/09_transformer.ipynb #4a0d43fd
 class TeacherForcing(Callback):
     "Hands the label to the model in training, so that each step reads the true character before it"
+    def inputs(self,
+        x:Tensor,  # `(bs,c,h,w)` pictures
+        y:Tensor,  # `(bs,L)` ids padded with 0
+    )->tuple:      # What the model is called with in training; override it for a model that wants something else
+        return x,y
     def before_batch(self):
-        if self.training: self.learn.xb = (*self.xb, *self.yb)
+        if self.training: self.learn.xb = self.inputs(*self.xb, *self.yb)
 
 @captcha_arch(epochs=40, lr=1e-3, bs=32, loss_func=TokenLoss)
 def captcha_transformer(
