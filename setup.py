@@ -23,6 +23,6 @@ setup(
     author=cfg['author'], license_expression=licenses[cfg['license']], keywords=cfg['keywords'].split(), classifiers=classifiers,
     long_description=(root/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
     packages=find_packages(root, include=['captcha_fastai*']), include_package_data=True,
-    install_requires=cfg['requirements'].split(), extras_require={'dev': cfg['dev_requirements'].split()+cfg['tune_requirements'].split(), 'tune': cfg['tune_requirements'].split()},
+    install_requires=cfg['requirements'].split(), extras_require={'dev': cfg['dev_requirements'].split()+cfg['tune_requirements'].split(), **{o: cfg[f'{o}_requirements'].split() for o in ('tune','fonts')}},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['captcha_fastai=captcha_fastai._modidx:d']},
 )

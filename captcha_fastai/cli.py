@@ -32,7 +32,8 @@ from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels,
 from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, result_title
 from .crnn import crnn_small
-from .reader import Reader, Reading, _sha256  # imports the modules of all archs: importing one is what fills `archs`
+from .weights import file_sha256
+from .reader import Reader, Reading  # imports the modules of all archs: importing one is what fills `archs`
 
 # %% ../nbs/13_cli.ipynb #227775dc
 class _SomeBad(Exception): "Done, but some files could not be used; they have been named"
@@ -398,8 +399,8 @@ def captcha_read(
         part = Path(f'{csv}.partial')
         kept = part/'readings.jsonl'
         with _claimed(part, kept.name, 'captcha_read', '--csv'):
-            asked = dict(folder=os.getcwd(), reader=_sha256(Path(reader)/'reader.json'), length=length, chars=chars, pattern=pattern,
-                         lexicon=lexicon and _sha256(Path(lexicon)), min_confidence=min_confidence)
+            asked = dict(folder=os.getcwd(), reader=file_sha256(Path(reader)/'reader.json'), length=length, chars=chars, pattern=pattern,
+                         lexicon=lexicon and file_sha256(Path(lexicon)), min_confidence=min_confidence)
             if kept.exists(): _check_asked(part, asked); say(f"going on from {part}")
             (part/'asked.json').write_text(json.dumps(asked))
             try: readings = _told(read_on(made, files, kept, **known))

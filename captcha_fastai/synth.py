@@ -10,7 +10,10 @@ __all__ = ['FONT_DIR', 'CLASSIC_CHARS', 'STYLES', 'captcha_fonts', 'Style', 'dra
 # %% ../nbs/01_synth.ipynb #7e590be6
 import io, math
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, matplotlib
 from matplotlib.ft2font import FT2Font
@@ -20,19 +23,26 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 # %% ../nbs/01_synth.ipynb #8f03b329
 FONT_DIR = Path(matplotlib.get_data_path())/'fonts'/'ttf'
 
+@lru_cache(None)
+def _font_files():
+    "Name to file: matplotlib's fonts and those of installed font packages"
+    dirs = {o.value.split(':')[0].split('.')[0] for o in entry_points(group='fonts_ttf')}
+    specs = [o for o in map(find_spec, sorted(dirs)) if o and o.submodule_search_locations]
+    files = [f for o in specs for d in o.submodule_search_locations for f in sorted(Path(d).rglob('*.ttf'))]
+    return {f.stem:f for f in (*files, *FONT_DIR.glob('*.ttf'))}   # matplotlib's own win
+
 def captcha_fonts(
-    pattern:str='DejaVu*', # glob pattern for the file names, without `.ttf`
+    pattern:str='DejaVu*', # glob pattern for the names; `'*'`: all, those of installed font packages too
 )->list:                   # names that `Style.fonts` accepts, sorted
-    "Names of the fonts that come with matplotlib and hold ordinary letters"
-    return sorted(o.stem for o in FONT_DIR.glob(f'{pattern}.ttf') if not o.stem.endswith('Display'))
+    "Names of the fonts that come with matplotlib, or with an installed font package"
+    return sorted(o for o in _font_files() if fnmatchcase(o, pattern) and not o.endswith('Display'))
 
 # %% ../nbs/01_synth.ipynb #aab488e7
 @lru_cache(None)
 def _font_file(name):
     "The file of font `name`"
-    f = FONT_DIR/f'{name}.ttf'
-    if not f.exists(): raise ValueError(f"no font {name!r}: choose from {', '.join(captcha_fonts())}")
-    return str(f)
+    if name not in _font_files(): raise ValueError(f"no font {name!r}: choose from {', '.join(captcha_fonts())}, another of captcha_fonts('*'), or install its package")
+    return str(_font_files()[name])
 
 @lru_cache(None)
 def _charmap(name): return frozenset(map(chr, FT2Font(_font_file(name)).get_charmap()))
@@ -108,7 +118,13 @@ def _u(rng, r, n=None):
 @lru_cache(None)
 def _font(name, px): return ImageFont.truetype(_font_file(name), px)
 
-@lru_cache(8192)
+def _kept_px(px):
+    "The size in which a glyph of `px` pixels is kept: a third to a fourth apart"
+    k = 9
+    while k<px: k += k//3
+    return k
+
+@lru_cache(32768)
 def _glyph(name, px, char, outline):
     "Ink of one character at twice its size, cropped, and how far below the baseline its middle lies"
     px = 2*px
@@ -153,15 +169,16 @@ def _text(text, st, rng):
     left,base = _u(rng, st.left or (0,0))*w, _u(rng, st.base)*h
     gaps[-1] = 0
     while True:
-        gs = [_glyph(f, px, c, st.outline) for f,c in zip(fonts,text)]
-        ws = np.array([_box(g, m)[0] for (g,_),m in zip(gs,ms)])
+        kept = _kept_px(px)
+        gs,scaled = [_glyph(f, kept, c, st.outline) for f,c in zip(fonts,text)],[tuple(o*px/kept for o in m) for m in ms]
+        ws = np.array([_box(g, m)[0] for (g,_),m in zip(gs,scaled)])
         width = ws.sum() + gaps.sum()*px
         if width <= w-2*margin: break
         if px <= 6: raise ValueError(f'{text!r} does not fit in {w} pixels: shorten it, or give the style a wider size')
         px = max(min(px-1, int(px*(w-2*margin)/width)), 6)
     x = (w-width)/2 if st.left is None else max(min(left, w-margin-width), margin)
     a = np.zeros((h,w), 'u1')
-    for (g,mid),m,bw,gap,sh in zip(gs, ms, ws, gaps, shifts):
+    for (g,mid),m,bw,gap,sh in zip(gs, scaled, ws, gaps, shifts):
         _paste(a, g, m, x+bw/2, base + m[3]*mid + sh*px)
         x += bw + gap*px
     return a

@@ -164,9 +164,9 @@ def flip(at):
 def tensors(change):
     "Other weights, and a description that vouches for them"
     def f(d):
-        from captcha_fastai.reader import _sha256
+        from captcha_fastai.weights import file_sha256
         save_file(change(load_file(d/'model.safetensors')), d/'model.safetensors')
-        fields(sha256=_sha256(d/'model.safetensors'))(d)
+        fields(sha256=file_sha256(d/'model.safetensors'))(d)
     return f
 def nan(s): return {k:v*float('nan') if v.is_floating_point() else v for k,v in s.items()}
 
