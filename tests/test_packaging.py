@@ -15,8 +15,8 @@ toml = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))
 parser = configparser.ConfigParser(delimiters=['='])
 parser.read(ROOT/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
-reqs, dev_reqs, tune_reqs = ([Requirement(o) for o in cfg[f'{k}requirements'].split()] for k in ('', 'dev_', 'tune_'))
-extras = dict(dev=dev_reqs+tune_reqs, tune=tune_reqs)
+reqs, dev_reqs, tune_reqs, fonts_reqs = ([Requirement(o) for o in cfg[f'{k}requirements'].split()] for k in ('', 'dev_', 'tune_', 'fonts_'))
+extras = dict(dev=dev_reqs+tune_reqs, tune=tune_reqs, fonts=fonts_reqs)
 pins = [Requirement(o) for o in (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines() if o and not o.startswith('#')]
 
 @pytest.fixture(scope='session')
