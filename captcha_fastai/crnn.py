@@ -163,3 +163,5 @@ def crnn_small(
     scores = nn.Linear(n+2*n_hidden, len(vocab))
     start_blank(scores, T, width)
     return CRNN(body, ReadAlong(n, n_hidden), nn.Sequential(nn.Dropout(drop), scores))
+
+crnn_small.splitter = crnn_splitter

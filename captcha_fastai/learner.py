@@ -10,7 +10,7 @@ __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'fast_bfloat16', 'half
            'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
-import random
+import random, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +36,7 @@ from .core import CaptchaError, CaptchaImage, TensorLabel, picture_name, write_a
 from .data import captcha_grid
 from .rules import Constraint
 from .losses import CTCLoss, columns_needed
+from .weights import saved_description, start_from
 from .metrics import captcha_accuracy, char_accuracy
 
 # %% ../nbs/06_learner.ipynb #17f7ccb9
@@ -55,11 +56,12 @@ def captcha_arch(
     lr:float,             # Highest learning rate
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
+    weights:Path=None,    # A saved reader that trainings start from where nothing else is asked for
     **fit                 # More for `fit_one_cycle`, as `pct_start`
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
     def deco(f):
-        f.recipe = Recipe(epochs, lr, bs, loss_func, fit)
+        f.recipe,f.weights = Recipe(epochs, lr, bs, loss_func, fit),weights
         archs[f.__name__] = f
         return f
     return deco
@@ -249,17 +251,24 @@ def search_ids(
     "The most probable allowed texts, as a decoder gives them"
     return loss_func.search(out, constraint).ids[:,0]
 
+def _beginning(arch, pretrained):
+    "The folder of weights to start from, or `None`, and whether ImageNet's are meant"
+    if isinstance(pretrained, (str,Path)): return Path(pretrained),False
+    folder = getattr(arch, 'weights', None) if pretrained in (None,True) else None
+    return folder,pretrained is True and folder is None
+
 @delegates(Learner.__init__)
 def captcha_learner(
     dls:DataLoaders,         # Captchas: from `CaptchaDataLoaders`, or any with a `vocab` and padded ids as targets
     arch,                    # Makes the model: `crnn_small`, or any function marked by `captcha_arch`
-    pretrained:bool=False,   # Start from weights trained on other pictures (ImageNet's, where the arch has a torchvision body)?
+    pretrained=None,         # Weights to start from: a saved reader's folder; `True`: the arch's own, or else ImageNet's; `False`: none; `None`: the arch's own if it has any that fit
     loss_func=None,          # The recipe's if `None`
     decoder=None,            # `(bs, T, V)` log-probabilities to `(bs, L)` ids, or a `Constraint` to search under; the loss's own if `None`
     metrics=None,            # Whole captchas and characters right if `None`
-    normalize:bool=True,     # Normalise by the training pictures' statistics (ImageNet's if `pretrained` and in colour)?
+    normalize:bool=True,     # Normalise by the training pictures' statistics, or those of the weights to start from?
     half:bool=None,          # Train in half precision? Where the hardware gains by it if `None`
     arch_args:dict=None,     # More arguments for `arch`: plain values, saved with a reader
+    fold_case:bool=False,    # Do the labels not tell small letters from capitals, though the weights to start from do?
     cbs=None,                # More callbacks
     opt_func=FusedAdam,      # Makes the optimiser
     **kwargs
@@ -267,24 +276,30 @@ def captcha_learner(
     "A `Learner` for captchas; sizes and vocabulary are taken from `dls`, the loss from the arch's recipe"
     xb,yb = dls.one_batch()[:2]
     vocab = getattr(dls, 'vocab', None) or yb.vocab
-    arch_args = dict(arch_args or {})
-    if pretrained: arch_args['pretrained'] = True
+    folder,imagenet = _beginning(arch, pretrained)
+    arch_args = dict(saved_description(folder)['arch_args'] if folder and arch_args is None else arch_args or {})
+    if imagenet: arch_args['pretrained'] = True
     spec = dict(size=tuple(xb.shape[-2:]), channels=xb.shape[1], width=yb.shape[1])
-    model = arch(vocab, **spec, **arch_args)
+    model,started = arch(vocab, **spec, **arch_args),None
+    if folder:
+        try: started = start_from(model, arch, vocab, spec, arch_args, folder, archs, fold_case)
+        except CaptchaError as e:
+            if pretrained is not None: raise
+            warnings.warn(f"training from scratch: {e}", stacklevel=2)
     if loss_func is None: loss_func = arch.recipe.loss_func()
     if isinstance(decoder, Constraint) and hasattr(model, 'constraint'): model.constraint,decoder = decoder,None   # writes its text itself
     if isinstance(decoder, Constraint): decoder = partial(search_ids, loss_func=loss_func, constraint=decoder)
     if decoder is not None: loss_func.decoder = decoder
     if normalize and not dls.after_batch.fs.filter(risinstance(Normalize)):
-        mean,std = imagenet_stats if pretrained and spec['channels']==3 else picture_stats(dls.train)
+        mean,std = (started.mean,started.std) if started else imagenet_stats if imagenet and spec['channels']==3 else picture_stats(dls.train)
         dls.add_tfms([Normalize.from_stats(mean, std, cuda=dls.device is not None and dls.device.type=='cuda')], 'after_batch')
     if metrics is None: metrics = [captcha_accuracy.new(), char_accuracy.new()]
     half_cbs = half_precision_cbs(dls.device or default_device(), half)
-    if pretrained and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
+    if (started or imagenet) and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in getattr(arch, 'cbs', [])] + L(cbs), opt_func=opt_func, **kwargs)
     arch_args.pop('pretrained', None)
-    learn.arch,learn.arch_args,learn.spec,learn.vocab = arch,arch_args,spec,vocab
-    if pretrained and hasattr(arch, 'splitter'): learn.freeze()
+    learn.arch,learn.arch_args,learn.spec,learn.vocab,learn.started = arch,arch_args,spec,vocab,started
+    if imagenet and hasattr(arch, 'splitter'): learn.freeze()
     return learn
 
 # %% ../nbs/06_learner.ipynb #81e4f6bf

@@ -130,14 +130,13 @@ def start_from(
     rows,h,w = _rows(arch, spec, arch_args),*d['spec']['size']
     for k,v in new.items():
         t = old.get(k)
-        if k in rows and t is not None and t.shape[1:]==v.shape[1:]:
-            for i,js in source.items():
-                if js: v[i] = t[js].mean(0)
-        elif t is not None and t.shape==v.shape: v.copy_(t)
-        elif t is not None and (c := _other_channels(t, v.shape)) is not None: v.copy_(c)
+        if t is not None and k in rows and t.shape[1:]==v.shape[1:]: new[k] = torch.stack([t[source[i]].mean(0) if source.get(i) else v[i].to(t) for i in range(len(v))])
+        elif t is not None and t.shape==v.shape: new[k] = t
+        elif t is not None and (c := _other_channels(t, v.shape)) is not None: new[k] = c
         else:
             raise CaptchaError(f"the weights in {Path(folder).name} were made for pictures of {w}x{h} and don't fit a model for {spec['size'][1]}x{spec['size'][0]} ({k}); "
                                f"give size=({h},{w}), or train from scratch")
+    model.load_state_dict(new)
     n,c = spec['channels'],d['spec']['channels']
     mean,std = (o if n==c else o*3 if n==3 else [sum(o)/3] for o in (d['mean'], d['std']))
     return Started(mean, std, ''.join(o for o in vocab.chars if ids(o)), ''.join(o for o in vocab.chars if not ids(o)))

@@ -74,7 +74,7 @@ def test_setuptools_bound_is_the_build_systems():
 def test_constraints_cover_the_requirements():
     by_name = {canonicalize_name(o.name): o for o in pins}
     assert len(by_name) == len(pins)
-    for o in reqs + dev_reqs + tune_reqs:
+    for o in reqs + dev_reqs + tune_reqs + fonts_reqs:
         pin = by_name[canonicalize_name(o.name)]
         ver = re.fullmatch(r'==([\d.]+)', str(pin.specifier))
         assert ver, f'{pin} is no exact version'
