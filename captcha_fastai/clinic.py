@@ -546,7 +546,7 @@ _hunch('unseen', "the picture does not reach the output, or the labels belong to
 _hunch('time', "it needs more epochs, or a higher learning rate", "train twice as long, and see whether the loss moves")
 _hunch('too_few', "too few pictures: it learns them by heart", "more pictures, drawn ones too, or augmentation")
 
-_by_symptom = dict(nan=['too_high_lr','bad_input'], dead=['too_high_lr'], frozen=['too_high_lr'], heart=['too_few'], high=['too_high_lr','time'], endless=['time'], slow=['time','too_high_lr','unseen'],
+_by_symptom = dict(short=[], untrained=[], not_logits=[], leak=[], nan=['too_high_lr','bad_input'], dead=['too_high_lr'], frozen=['too_high_lr'], heart=['too_few'], high=['too_high_lr','time'], endless=['time'], slow=['time','too_high_lr','unseen'],
                    empty=['plateau','unseen','time'], constant=['plateau','unseen','time'], parked=['plateau','unseen','time'])
 
 def _likely(case, symptom):
