@@ -6,8 +6,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/cli.html.md"""
 
 # %% auto #0
 __all__ = ['demo_styles', 'demo_n', 'demo_epochs', 'say', 'command', 'captcha_draw', 'labelled', 'EpochLines', 'train_reader',
-           'captcha_train', 'evaluate', 'write_csv', 'captcha_eval', 'read_on', 'captcha_read', 'results_picture',
-           'captcha_demo']
+           'captcha_train', 'evaluate', 'write_csv', 'captcha_eval', 'read_on', 'captcha_read', 'captcha_annotate',
+           'results_picture', 'captcha_demo']
 
 # %% ../nbs/13_cli.ipynb #a658b2e9
 import warnings
@@ -33,6 +33,7 @@ from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, result_title
 from .crnn import crnn_small
 from .weights import file_sha256
+from .annotate import annotate, rename_labelled
 from .reader import Reader, Reading  # imports the modules of all archs: importing one is what fills `archs`
 
 # %% ../nbs/13_cli.ipynb #227775dc
@@ -413,6 +414,30 @@ def captcha_read(
     if (n := sum(o.declined is not None for o in readings)): say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
     _named(bad)
     if bad: raise _SomeBad
+
+# %% ../nbs/13_cli.ipynb #8335bf48
+@command
+def captcha_annotate(
+    folder:str, # Folder of pictures
+    csv:_metavar('FILE')=None, # CSV of the labels, made or gone on with (default: labels.csv in the folder)
+    reader:_metavar('READER')=None, # Folder that captcha_train saved: proposes texts
+    n:int=None, # Ask for so many at most
+    length:_metavar('N')=None, # Characters that a text has, as 5 or 4-6, or seen: as many as the training labels
+    chars:_metavar('CHARS')=None, # The only characters that a text may have
+    pattern:_metavar('PATTERN')=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}'
+    lexicon:_metavar('FILE')=None, # File of the only texts there are, a line each
+    rename:bool=False, # Name each labelled picture after its text in the end
+):
+    "Ask for the text of one picture after the other, and keep the answers in a CSV with columns file,text"
+    if not Path(folder).is_dir(): raise CaptchaError(f"no such folder: {folder}")
+    if n is not None and n<1: raise CaptchaError(f"--n must be at least 1, not {n}")
+    made = reader and Reader.load(reader)
+    if made is None and (length or chars or pattern or lexicon): raise CaptchaError("--length, --chars, --pattern and --lexicon tell a reader what to propose; give --reader as well")
+    known = dict(constraint=_constraint(made, length, chars, pattern, lexicon)) if made else {}
+    csv = Path(csv or Path(folder)/'labels.csv')
+    labels = annotate(folder, csv, made, n, **known)
+    if rename: say(f"{len(rename_labelled(csv))} pictures renamed")
+    if len(labels): say(f"captcha_train {csv} --out my_reader")
 
 # %% ../nbs/13_cli.ipynb #1a297a15
 demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(7500,500),6
