@@ -42,7 +42,7 @@ def _body(channels, pretrained):
 
 def _splitter(m): return L(m[0], m[1:]).map(params)
 
-@captcha_arch(epochs=60, lr=3e-3, bs=32, loss_func=CharLoss)
+@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss)
 def pooled_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels
@@ -60,7 +60,7 @@ def pooled_classifier(
 pooled_classifier.splitter = _splitter
 
 # %% ../nbs/07_classifier.ipynb #58fa861a
-@captcha_arch(epochs=60, lr=3e-3, bs=32, loss_func=CharLoss)
+@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss)
 def spatial_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels

@@ -1,5 +1,5 @@
 "The commands as users run them: subprocesses, exit codes, streams, and what is left on the disk"
-import csv, io, json, os, re, signal, subprocess, sys
+import csv, io, json, os, re, shutil, signal, subprocess, sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -55,6 +55,21 @@ def test_draw_and_train(world):
     assert len(re.findall('^epoch ', trained.stderr, re.M))==1, 'a short epoch gets one line'
     assert {o.name for o in (tmp/'reader').iterdir()}=={'model.safetensors','reader.json'}
     assert not (tmp/'reader.partial').exists()
+
+def test_annotate(world, tmp_path):
+    "As on a terminal, answers from standard input; stopped by its end, gone on with, and trained from"
+    shutil.copytree(world[0]/'drawn', tmp_path/'mine')
+    def ask(*args, answers): return subprocess.run(args_for('captcha_annotate', tmp_path/'mine', *args), input=answers, capture_output=True, text=True, env=ENV, timeout=300)
+    first = ask('--reader', world[0]/'reader', '--length', 3, answers='2bm\n\n')
+    assert first.returncode==0, first.stderr
+    rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
+    assert [len(o['text']) for o in rows]==[3,3] and rows[0]['text']=='2bm' and '2 labels added' in first.stdout
+    second = ask('--n', 1, '--rename', answers='\n:s\nxxx\n')
+    assert second.returncode==0 and '2 labels are in' in second.stdout and 'nothing was read here' in second.stdout, second.stdout+second.stderr
+    rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
+    assert len(rows)==3 and all((tmp_path/'mine'/o['file']).exists() and o['file'].startswith(o['text']+'_') for o in rows)
+    none = run('captcha_annotate', tmp_path/'nowhere')
+    assert none.returncode==2 and 'no such folder' in none.stderr and none.stderr.count('\n')==1
 
 def test_eval(world):
     tmp = world[0]
