@@ -179,7 +179,7 @@ def train_reader(
             set_seed(seed)
             dls = CaptchaDataLoaders.from_lists('.', [f.file for f,_ in keep], [t for _,t in keep], valid_pct=valid_pct, seed=seed, bs=bs)
             learn = captcha_learner(dls, arch)
-    say(dls.report); _report_left_out(left_out)
+    say(dls.report); _report_left_out(o for o in left_out if o not in dls.report.left_out)   # the report names its own
     cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
     say(f"training {arch.__name__} on {learn.dls.device}: {epochs or arch.recipe.epochs} epochs of {len(dls.train)} batches")
     start = time.perf_counter()
@@ -236,6 +236,7 @@ def captcha_train(
     out = _checked(out, seed)
     part = out.with_name(out.name+'.partial')
     if epochs is not None and epochs<1: raise CaptchaError(f"--epochs must be at least 1, not {epochs}")
+    if out.exists() and resume and not part.exists(): raise CaptchaError(f"{out} is finished: there is nothing to resume")
     if out.exists() and not overwrite: raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")
     if out.exists() and not (out/'reader.json').exists(): raise CaptchaError(f"{out} exists and is not a saved reader; give another --out")
     made = _arch(arch)
