@@ -51,7 +51,7 @@ def run(path, name, seed, cured):
     values = [dict(zip(names, o)) for o in learn.recorder.values]
     row |= {k:numbers([o.get(v) for o in values]) for k,v in (('train','train_loss'),('valid','valid_loss'),('right','captcha_accuracy'))}
     if watch.log: row |= {k:round(v, 4) for k,v in watch.log[-1].items() if k in COLS and isinstance(v, float) and k not in ('train','valid','right')}
-    row['grads'] = json.dumps({k:float(f'{v:.3g}') for k,v in watch.grads.items()})
+    row['grads'] = json.dumps({k:float(f'{v:.3g}') for k,v in (watch.grads or {}).items()})
     if 'texts' not in row:
         xb,yb = learn.dls.valid.one_batch()
         ids = Case(learn, xb.as_subclass(Tensor)[:4], yb.as_subclass(Tensor)[:4]).ids

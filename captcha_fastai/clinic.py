@@ -27,7 +27,7 @@ from .synth import Style, save_captchas
 from .data import CaptchaDataLoaders
 from .losses import CTCLoss, TokenLoss, columns_needed, real_steps, shift_targets
 from .metrics import captcha_accuracy, char_accuracy
-from .learner import CTCCheck, captcha_learner, evaluating
+from .learner import CTCCheck, captcha_learner, evaluating, infeasible
 from .crnn import BiLSTM, crnn_small
 from .transformer import Attention, CaptchaTransformer, DecoderBlock, EncoderBlock, Places, TeacherForcing, captcha_transformer
 
@@ -44,7 +44,7 @@ def small_world(
     "Texts of two to four of five characters in small pictures"
     path = Path(path)
     if not path.exists(): save_captchas(800, path, chars='24cmx', length=(2,4), style=small_style, seed=1)
-    files = sorted(path.iterdir(), key=lambda o: o.stem.split('_')[1])[:200+n]
+    files = sorted(path.glob('*.png'), key=lambda o: o.stem.split('_')[1])[:200+n]
     return CaptchaDataLoaders.from_lists(path, [o.name for o in files], [o.stem.split('_')[0] for o in files], bs=bs, size=size, batch_tfms=[], vocab='24cmx',
                                          splitter=lambda o: (list(range(200, len(files))), list(range(200))))
 
@@ -116,8 +116,7 @@ def mean_entropy(
     out:Tensor,   # `(bs,T,V)` logits
 )->float:         # Nats: 0 is certain, log V knows nothing
     "Mean entropy of all answers"
-    lp = out.float().log_softmax(-1)
-    return -(lp.exp()*lp).sum(-1).mean().item()
+    return torch.special.entr(out.float().softmax(-1)).sum(-1).mean().item()
 
 def zero_share(
     out:Tensor,   # `(bs,T,V)` logits
@@ -161,12 +160,10 @@ def constant_loss(
 def grad_norms(
     model:nn.Module,   # After a backward pass
 )->dict:               # Part to norm
-    "Gradient norm of each part of a model that has weights"
-    res = {}
-    for name,m in model.named_children():
-        grads = [p.grad.norm() for p in m.parameters() if p.grad is not None]
-        if any(True for _ in m.parameters()): res[name] = torch.stack(grads).norm().item() if grads else 0.
-    return res
+    "Gradient norm of each part of a model that has weights, and of each weight that belongs to no part"
+    parts = {n:list(m.parameters()) for n,m in model.named_children()} | {n:[p] for n,p in model.named_parameters(recurse=False)}
+    grads = {n:[p.grad.norm() for p in ps if p.grad is not None] for n,ps in parts.items() if ps}
+    return {n:torch.stack(o).norm().item() if o else 0. for n,o in grads.items()}
 
 # %% ../nbs/09b_clinic.ipynb #4d5a9122
 def _teacher(learn):
@@ -236,13 +233,13 @@ def _second_linear(learn):
 @_fault("GELU between the last linear layer and the softmax", "leave it out", 'activation_last')
 def _gelu_scores(learn): learn.model.scores.append(nn.GELU())
 
-@_fault("GELU, and a second linear layer behind it: the reply's cure", "nothing to cure", 'activation_last')
+@_fault("GELU, and a second linear layer behind it: the reply's cure", "leave both out", 'activation_last')
 def _gelu_then_linear(learn): _gelu_scores(learn); _second_linear(learn)
 
 @_fault("ReLU between the last linear layer and the softmax", "leave it out", 'activation_last')
 def _relu_scores(learn): learn.model.scores.append(nn.ReLU())
 
-@_fault("ReLU, and a second linear layer behind it: the reply's cure", "nothing to cure", 'activation_last')
+@_fault("ReLU, and a second linear layer behind it: the reply's cure", "leave both out", 'activation_last')
 def _relu_then_linear(learn): _relu_scores(learn); _second_linear(learn)
 
 # %% ../nbs/09b_clinic.ipynb #04c4eac3
@@ -409,6 +406,7 @@ class Cause:
     probe:object=None   # `Case` to bool: is it this? `None` where only a run can tell
 
 causes = {}
+_need_no_answer = 'no_teacher','too_few_columns','not_optimised','loud_places','no_warmup'
 
 def _cause(says, check):
     "Decorator: the function is the probe of a cause; it stands in `causes` under its name"
@@ -421,16 +419,17 @@ def _cause(says, check):
 def found_causes(
     case:Case,   # A model before some pictures
 )->list:         # `Cause`s, the most telling first
-    "The causes whose probe says yes"
-    return [o for o in causes.values() if o.probe and o.probe(case)]
+    "The causes whose probe says yes; of a model that answers NaN, only what needs no answer is asked"
+    blind = bool(case.out.isnan().any())
+    return [o for o in causes.values() if o.probe and (not blind or o.name in _need_no_answer) and o.probe(case)]
 
 # %% ../nbs/09b_clinic.ipynb #e3ad2f01
-_targets = {'targ','target','targets','tgt','y','label','labels','text','texts','ids','captions'}
+_like_text = 'targ','tgt','label','text','ids','token','caption','decoder','word'
 
 @_cause("the model could read the label in training, and nothing hands it over", "add the callback TeacherForcing")
 def _no_teacher(c):
     others = list(inspect.signature(c.model.forward).parameters)[1:]
-    return not c.taught and bool(_targets.intersection(others))
+    return not c.taught and any(o=='y' or any(k in o for k in _like_text) for o in others)
 
 def _moved(a, b): return (a-b).abs().amax(-1)>1e-4*(1+b.abs().max())
 
@@ -449,14 +448,20 @@ def _sees_ahead(c): return c.taught and c.y.shape[1]>1 and bool(_moved_by(c, 1)[
 @_cause("the model has fewer columns than some texts need", "compare columns_needed(targ) with the columns of the output; CTCCheck does")
 def _too_few_columns(c): return c.ctc and bool((columns_needed(c.y)>c.out.shape[1]).any())
 
-@_cause("the loss wants probabilities and gets logits", "raise all logits alike, or push them all below zero: the loss must not change")
-def _wants_probabilities(c):
-    if not c.out.isfinite().all(): return False
+def _sums_to_one(p): return bool(p.min()>=0 and (p.sum(-1)-1).abs().max()<1e-3)
+
+def _heeds_shifts(c):
+    "Does the loss move when all scores are raised, or lowered, alike?"
     base = c.loss(c.out)
     return any(abs(c.loss(c.out+o)-base)>1e-2 for o in (3, -1-c.out.max().item(), .5-c.out.mean().item()))
 
+@_cause("the loss wants probabilities and gets logits", "raise all logits alike, or push them all below zero: the loss must not change")
+def _wants_probabilities(c):
+    done = _sums_to_one(c.out) or _sums_to_one(c.out.exp())   # probabilities, or their logarithms: made for such a loss
+    return bool(c.out.isfinite().all()) and not done and _heeds_shifts(c)
+
 @_cause("the loss gets probabilities and wants logits", "sum an output over its classes: 1 means a softmax too many")
-def _probabilities(c): return bool(c.out.min()>=0 and (c.out.sum(-1)-1).abs().max()<1e-3)
+def _probabilities(c): return _sums_to_one(c.out) and not _heeds_shifts(c)
 
 @_cause("what comes out for a picture depends on its batch: the batch axis is mixed up with another", "read a picture alone and in a batch: the same must come out")
 def _mixes_batch(c):
@@ -517,8 +522,9 @@ def _last_layer(c):
 
 @_cause("an activation stands before the softmax: no score gets below its floor", "look at the last layer, and at the lowest score of a batch")
 def _activation_last(c):
-    floor = (c.out==c.out.min()).float().mean().item()
-    return .05<floor<1 or type(_last_layer(c)).__module__=='torch.nn.modules.activation' and not isinstance(_last_layer(c), (nn.Softmax, nn.LogSoftmax, nn.MultiheadAttention))
+    live = c.out.reshape(-1, c.out.shape[-1])
+    live = live[:,live.amax(0)>live.amin(0)]    # a class whose score never moves is masked, which is no floor
+    return live.numel()>0 and .05<(live==live.min()).float().mean().item() or type(_last_layer(c)).__module__=='torch.nn.modules.activation' and not isinstance(_last_layer(c), (nn.Softmax, nn.LogSoftmax, nn.MultiheadAttention))
 
 @_cause("padding behind the end of a text counts in the loss", "change the scores behind the end: the loss must not move")
 def _counts_padding(c):
@@ -534,7 +540,7 @@ def _loud_places(c):
 @_cause("the learning rate is at its height from the first step: no warm-up", "plot learn.recorder.lrs; fit_one_cycle warms up")
 def _no_warmup(c):
     lrs = getattr(getattr(c.learn, 'recorder', None), 'lrs', [])
-    return len(lrs)>0 and lrs[0]>.5*max(lrs)
+    return c.taught and len(lrs)>0 and lrs[0]>.5*max(lrs)
 
 # %% ../nbs/09b_clinic.ipynb #1fe591e2
 def _hunch(name, says, check): causes[name] = Cause(name, says, check)
@@ -575,7 +581,7 @@ def some_pictures(
 @dataclass(repr=False)
 class Checkup:
     "What `overfit_check` found"
-    passed:bool    # Were all pictures read in the end?
+    passed:bool    # Were all pictures read in the end? `None` if time was up before
     says:str       # In one sentence
     causes:list    # `Cause`s found by their probes
     def __repr__(self): return '\n'.join([self.says] + [f"- {o.says}; check: {o.check}" for o in self.causes])
@@ -584,6 +590,7 @@ def _without_dropout(model):
     for m in model.modules():
         if isinstance(m, nn.modules.dropout._DropoutNd): m.p = 0.
         if isinstance(m, Attention): m.drop = 0.
+        if isinstance(m, (nn.MultiheadAttention, nn.RNNBase)): m.dropout = 0.
     return model
 
 def overfit_check(
@@ -592,33 +599,36 @@ def overfit_check(
     steps:int=150,       # Of training, at most
     lr:float=None,       # Learning rate; that of the arch's recipe if `None`
     seconds:float=45.,   # At most
+    batch:tuple=None,    # `(n,c,h,w)` pictures and `(n,L)` ids, instead of some of the learner's own
 )->Checkup:
     "Can the learner's model, with its loss, learn a few of its pictures by heart? If not, why?"
-    x,y = some_pictures(learn, n)
+    x,y = batch or some_pictures(learn, n)
     teacher,loss_func = _teacher(learn),learn.loss_func
     model = _without_dropout(deepcopy(learn.model)).to(x.device).train()
     inputs,end,right,loss = teacher.inputs(x, y) if teacher else (x,),time.monotonic()+seconds,0.,math.nan
-    lr = lr or (learn.arch.recipe.lr if hasattr(learn, 'arch') else learn.lr)
+    late,lr = False,lr or (learn.arch.recipe.lr if hasattr(learn, 'arch') else getattr(learn, 'lr', 1e-3))
     opt = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
     with torch.enable_grad(), no_random():
         for i in range(1, steps+1):
             for g in opt.param_groups: g['lr'] = lr*min(1, i/10)
             l = loss_func(model(*inputs), y)
             loss = l.item()
-            if not math.isfinite(loss) or time.monotonic()>end: break
+            if not math.isfinite(loss) or (late := time.monotonic()>end): break
             opt.zero_grad(); l.backward(); opt.step()
-            if i%10==0 and i>=20:
+            if i%10==0 and i>=20 or i==steps:
                 with torch.no_grad(), evaluating(model): right = captcha_accuracy(loss_func.decodes(model(x)), y)
                 if right==1: break
-    return _checkup(Case(learn, x, y, model), i, loss, right)
+    return _checkup(Case(learn, x, y, model), i, loss, right, late)
 
-def _checkup(c, i, loss, right):
+def _checkup(c, i, loss, right, late):
     found,n = found_causes(c),len(c.y)
+    if c.ctc and causes['too_few_columns'] not in found and hasattr(c.learn, 'dls') and infeasible(c.learn.dls, c.out.shape[1]): found.append(causes['too_few_columns'])
     if right==1: return Checkup(True, f"pass: {n} pictures learnt by heart in {i} steps" + (', but:' if found else ''), found)
     if not math.isfinite(loss): return Checkup(False, f"fail: the loss is {loss} at step {i}", found)
     v = c.vitals()
     why = (f"taught it is {v['taught']:.0%} right, but by itself it writes {v['written']:.0%}" if v['taught']>v['written']+.3 else
            "every text it reads is empty" if v['empty']==1 else "it reads the same in every picture" if v['same']==1 else f"{v['written']:.0%} of the characters are right")
+    if late: return Checkup(None, f"time is up: after {i} steps on {n} pictures the loss is {loss:.2f} and {why}; give more seconds", found)
     return Checkup(False, f"fail: after {i} steps on {n} pictures the loss is {loss:.2f} and {why}", found)
 
 # %% ../nbs/09b_clinic.ipynb #47f8d472
@@ -634,10 +644,16 @@ class CollapseWatch(Callback):
         n:int=32,          # Training pictures to look at
         stop:bool=False,   # End the run at the first symptom?
         say=print,         # Gets each report as a text
-    ): self.n,self.stop,self.say = n,stop,say
+    ):
+        self.n,self.stop,self.say = n,stop,say
+        self._forget()
 
-    def before_fit(self): self.reports,self.log,self.grads,self.base,self.blind = [],[],{},None,False
-    def before_epoch(self): self.xs,self.ys,self.losses = [],[],[]
+    def _forget(self): self.reports,self.log,self.grads,self.base,self.blind = [],[],None,None,False
+    def before_fit(self): self.fresh = True     # a validation begins so as well, and must not wipe what was found
+    def before_train(self):
+        if self.fresh: self._forget(); _teacher(self.learn)
+        self.fresh = False
+    def before_epoch(self): self.xs,self.ys,self.losses,self.grads = [],[],[],None
     def before_batch(self):
         if self.training and sum(map(len, self.xs))<self.n:
             self.xs.append(self.xb[0].as_subclass(Tensor)); self.ys.append(self.yb[0].as_subclass(Tensor))
@@ -664,7 +680,7 @@ class CollapseWatch(Callback):
         if self.base is None: self.base = dict(constant=constant_loss(c.loss_func, c.y, c.out.shape[1:]), uniform=c.loss(torch.zeros_like(c.out)) if c.ctc else math.log(c.out.shape[-1]))
         row = dict(zip(self.learn.recorder.metric_names[1:], self.learn.recorder.values[-1])) if self.learn.recorder.values else {}
         self.log.append(c.vitals()|self.base|dict(train=torch.stack(self.losses).mean().item(), valid=row.get('valid_loss'), right=row.get('captcha_accuracy'),
-                                                  grad=math.hypot(*self.grads.values()), pct=(self.epoch+1)/self.n_epoch))
+                                                  grad=math.hypot(*self.grads.values()) if self.grads is not None else math.nan, pct=(self.epoch+1)/self.n_epoch))
         if found := next(self._symptoms(self.log[-1], c), None): self._report(*found, c)
 
     def _symptoms(self, v, c):
@@ -672,7 +688,7 @@ class CollapseWatch(Callback):
         prev,bad,zero = self.log[-2] if len(self.log)>1 else None,v['written']<.9,'blank' if c.ctc else 'end of the text'
         if causes['too_few_columns'].probe(c): yield 'short', f"{int((columns_needed(c.y)>c.out.shape[1]).sum())} of {len(c.y)} texts can't be emitted in {c.out.shape[1]} columns"
         if causes['not_optimised'].probe(c): yield 'untrained', "some weights never change"
-        if bad and causes['wants_probabilities'].probe(c) and not causes['probabilities'].probe(c): yield 'not_logits', "the loss moves when all logits are raised alike, which no loss of logits does"
+        if bad and causes['wants_probabilities'].probe(c) and not causes['probabilities'].probe(c): yield 'not_logits', "the loss moves when all logits are raised alike, which no loss behind a softmax does"
         if v['taught']>.9 and v['written']<.6: yield 'leak', f"taught, {v['taught']:.0%} of the steps are right; by itself it gets {v['written']:.0%} of the characters"
         if bad and v['grad']<1e-7: yield 'dead', f"the gradient is gone: its norm is {v['grad']:.0e}, the loss {v['train']:.3g}"
         if bad and prev and v['valid'] is not None and abs(v['valid']-prev['valid'])<=1e-6*abs(v['valid']): yield 'frozen', f"the validation loss stands still at {v['valid']:.6g}"

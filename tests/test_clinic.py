@@ -2,7 +2,7 @@
 import sys
 import pytest
 import torch
-from captcha_fastai.all import CaptchaDataLoaders, CollapseWatch, captcha_learner, captcha_transformer, faults, overfit_check, patient, patients, save_captchas, small_style
+from captcha_fastai.all import CaptchaDataLoaders, Case, CollapseWatch, captcha_learner, captcha_transformer, faults, fit_patient, found_causes, overfit_check, patient, patients, save_captchas, small_style, some_pictures
 from conftest import ROOT
 
 @pytest.fixture(scope='module')
@@ -63,3 +63,42 @@ def test_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
 def test_every_fault_names_a_cause_and_a_symptom_that_exist():
     from captcha_fastai.clinic import _by_symptom, causes
     for f in faults.values(): assert f.cause in causes and set(f.symptoms) <= set(_by_symptom), f.name
+
+def small(world, **kwargs): return patient(world, n=24, **kwargs)
+
+def test_a_validation_wipes_nothing(world):
+    watch = CollapseWatch(say=lambda s: None)
+    learn = small(world, name='no_shift', cbs=watch)
+    fit_patient(learn, n_epoch=2)
+    watch.reports.append('kept')
+    was = list(watch.log)
+    with learn.no_bar(), learn.no_logging(): learn.validate(); learn.get_preds()
+    assert watch.reports[-1]=='kept' and watch.log==was and len(was)==2
+
+def test_nan_names_no_wrong_cause(world):
+    learn = small(world)
+    with torch.no_grad(): learn.model.scores[-1].weight.fill_(float('nan'))
+    assert not found_causes(Case(learn, *some_pictures(learn)))
+
+def test_a_masked_class_is_no_floor(world):
+    learn = small(world)
+    with torch.no_grad(): learn.model.scores[-1].bias[-1] = -1e4; learn.model.scores[-1].weight[-1] = 0.
+    case = Case(learn, *some_pictures(learn))
+    assert not found_causes(case) and case.vitals()['entropy']>0
+
+def test_a_step_that_is_put_off_is_no_dead_gradient(world):
+    from fastai.callback.training import GradientAccumulation
+    watch = CollapseWatch(say=lambda s: None)
+    learn = small(world, cbs=[GradientAccumulation(10**6), watch])
+    fit_patient(learn, n_epoch=2)
+    assert not [o for o in watch.reports if o['symptom']=='dead']
+
+def test_time_is_up(world):
+    res = overfit_check(small(world), seconds=0.)
+    assert res.passed is None and 'time is up' in res.says
+
+def test_all_labels_are_asked_for_their_columns(world):
+    learn = small(world, name='too_few_columns_hidden')
+    x,y = some_pictures(learn, 8)
+    y = y[:1].expand(8, -1)[:,:1]                  # a batch of texts of one character
+    assert 'too_few_columns' in [o.name for o in overfit_check(learn, steps=20, batch=(x,y)).causes]
