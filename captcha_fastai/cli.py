@@ -30,7 +30,7 @@ from .core import CaptchaError, CaptchaImage, norm_text, open_picture, write_asi
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
 from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels, untar_captchas
 from .metrics import score_texts
-from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, result_title
+from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, recipe_for, result_title
 from .crnn import crnn_small
 from .weights import file_sha256
 from .annotate import annotate, rename_labelled
@@ -181,10 +181,12 @@ def train_reader(
             learn = captcha_learner(dls, arch)
     say(dls.report); _report_left_out(o for o in left_out if o not in dls.report.left_out)   # the report names its own
     cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
-    say(f"training {arch.__name__} on {learn.dls.device}: {epochs or arch.recipe.epochs} epochs of {len(dls.train)} batches")
+    usual,lr = recipe_for(learn)
+    epochs = epochs or usual
+    say(f"training {arch.__name__} on {learn.dls.device}: {epochs} epochs of {len(dls.train)} batches")
     start = time.perf_counter()
-    _fit(learn, epochs or arch.recipe.epochs, arch.recipe.lr, cbs, cbs[0].start_epoch if cbs else 0)
-    figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs or arch.recipe.epochs,
+    _fit(learn, epochs, lr, cbs, cbs[0].start_epoch if cbs else 0)
+    figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs,
                    seconds=round(time.perf_counter()-start, 1))
     if len(dls.valid_ds):
         with learn.no_bar(): _,targ,dec = learn.get_preds(with_decoded=True)

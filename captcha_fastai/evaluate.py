@@ -160,6 +160,7 @@ def k_fold(
     n_train:int=None,        # Pictures to train on in each fold, drawn by the seed; all others if `None`
     batch_tfms=None,         # Augmentation; `captcha_augment()` if `None`
     arch_args:dict=None,     # More arguments for `arch`
+    pretrained=False,        # Weights to start from, as `captcha_learner` takes them; none if `False`
     cbs=None,                # Makes more callbacks: a list of functions
     say=print,               # Told of progress, a line a fold
     every:float=60,          # Within a fold, a line after so many seconds
@@ -177,7 +178,7 @@ def k_fold(
         raise CaptchaError(f"n_train must be from 1 to {most}, the pictures outside the largest fold, not {n_train}")
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out, dict(arch=arch.__name__, arch_args=_said(arch_args or {}), folds=folds, seed=seed, epochs=epochs, lr=lr, bs=bs, n=len(files),
-                             batch_tfms=_said(batch_tfms), cbs=_said(cbs), more=_said(kwargs), pictures=_digest(report.facts, labels)) | (dict(n_train=n_train) if n_train else {}))
+                             batch_tfms=_said(batch_tfms), cbs=_said(cbs), more=_said(kwargs), pictures=_digest(report.facts, labels)) | (dict(n_train=n_train) if n_train else {}) | (dict(pretrained=str(pretrained)) if pretrained is not False else {}))
     vocab = Vocab.from_labels(labels)
     for i in todo:
         rows = np.flatnonzero(place==i)
@@ -187,7 +188,7 @@ def k_fold(
         use = [*(random.Random(100*seed+i).sample(others, n_train) if n_train else others), *rows]
         dls = CaptchaDataLoaders.from_lists('.', [files[j] for j in use], list(labels[use]), splitter=IndexSplitter(range(len(use)-len(rows), len(use))),
                                             vocab=vocab, bs=bs, batch_tfms=batch_tfms)
-        learn = captcha_learner(dls, arch, arch_args=arch_args, cbs=[o() for o in L(cbs)], **kwargs)
+        learn = captcha_learner(dls, arch, arch_args=arch_args, pretrained=pretrained, cbs=[o() for o in L(cbs)], **kwargs)
         history,lp,ids = _train_fold(learn, f'{arch.__name__}, fold {i}', say, every, epochs, lr)
         df = pd.DataFrame(dict(file=names[rows], text=labels[rows], prediction=vocab.decode_batch(ids),
                                confidence=learn.loss_func.log_prob(lp, ids).exp().tolist(), fold=i, seed=seed))

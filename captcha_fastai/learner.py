@@ -7,10 +7,10 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'fast_bfloat16', 'half_precision_cbs', 'FusedAdam', 'item_names',
            'targets', 'infeasible', 'evaluating', 'n_columns', 'CTCCheck', 'result_title', 'show_results',
-           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'Checkpoint']
+           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
-import random, warnings
+import math, random, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,6 +48,7 @@ class Recipe:
     bs:int              # Pictures in a batch
     loss_func:object    # Makes the loss: `CTCLoss`, say
     fit:dict=field(default_factory=dict)  # More for `fit_one_cycle`
+    tune:dict=field(default_factory=dict) # `epochs` and `lr` where a training starts from weights, and `steps`: batches at least, however few the pictures
 
 archs = {}
 
@@ -57,11 +58,12 @@ def captcha_arch(
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
     weights:Path=None,    # A saved reader that trainings start from where nothing else is asked for
+    tune:dict=None,       # `epochs`, `lr` and least `steps` of a training that starts from weights; those of any other if `None`
     **fit                 # More for `fit_one_cycle`, as `pct_start`
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
     def deco(f):
-        f.recipe,f.weights = Recipe(epochs, lr, bs, loss_func, fit),weights
+        f.recipe,f.weights = Recipe(epochs, lr, bs, loss_func, fit, tune or {}),weights
         archs[f.__name__] = f
         return f
     return deco
@@ -303,6 +305,16 @@ def captcha_learner(
     return learn
 
 # %% ../nbs/06_learner.ipynb #81e4f6bf
+def recipe_for(
+    learn:Learner,   # Made by `captcha_learner`
+)->tuple:            # Epochs, and highest learning rate
+    "What the arch's recipe asks for: less where the training starts from weights, but a number of steps at least"
+    if not hasattr(learn, 'arch'): raise CaptchaError("this learner has no arch, and so no recipe; make it by captcha_learner, or use fit_one_cycle")
+    recipe = learn.arch.recipe
+    if not (learn.started and recipe.tune): return recipe.epochs,recipe.lr
+    tune = dict(epochs=recipe.epochs, lr=recipe.lr, steps=0) | recipe.tune
+    return max(tune['epochs'], math.ceil(tune['steps']/max(1, len(learn.dls.train)))),tune['lr']
+
 @patch
 @delegates(Learner.fit_one_cycle)
 def fit_recipe(self:Learner,
@@ -310,10 +322,9 @@ def fit_recipe(self:Learner,
     lr:float=None,     # Likewise
     **kwargs
 ):
-    "`fit_one_cycle` by the recipe of the arch"
-    if not hasattr(self, 'arch'): raise CaptchaError("this learner has no arch, and so no recipe; make it by captcha_learner, or use fit_one_cycle")
-    recipe = self.arch.recipe
-    self.fit_one_cycle(epochs or recipe.epochs, lr or recipe.lr, **recipe.fit | kwargs)
+    "`fit_one_cycle` by the recipe of the arch: for a training from nothing, or from weights"
+    usual = recipe_for(self)
+    self.fit_one_cycle(epochs or usual[0], lr or usual[1], **self.arch.recipe.fit | kwargs)
 
 # %% ../nbs/06_learner.ipynb #9b539ae5
 class Checkpoint(Callback):
