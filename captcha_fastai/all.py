@@ -17,4 +17,5 @@ from captcha_fastai.tune import *
 from captcha_fastai.evaluate import *
 from captcha_fastai.reader import *
 from captcha_fastai.annotate import *
+from captcha_fastai.adapt import *
 from captcha_fastai.cli import *
