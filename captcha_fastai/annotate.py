@@ -77,7 +77,7 @@ class Labels:
         write_aside(self.file, lambda f: Path(f).write_text(out.getvalue(), encoding='utf-8', newline=''))
 
 # %% ../nbs/12b_annotate.ipynb #964bb1a5
-_keys = "Enter accepts what is proposed; or type the text. :s skip, :u undo, :q stop"
+_keys = ":s skip, :u undo, :q stop"
 
 def _show(picture, colour):
     im = open_picture(picture)
@@ -95,6 +95,7 @@ def annotate(
     show=None,          # Gets a path and shows the picture; in a notebook as a picture, on a terminal in blocks, if `None`
     say=print,          # Gets what there is to say
     seed:int=42,        # Of the order, where there is no reader
+    for_names:bool=False,  # Refuse texts that can't be part of a file name?
     **kwargs            # For `reader.read`, as `constraint`
 )->Labels:
     "Ask for the text of one picture after the other"
@@ -110,27 +111,32 @@ def annotate(
         colour = sys.stdout.isatty() and 'NO_COLOR' not in os.environ
         show = lambda f: _show(f, colour)
     if len(labels): say(f"{len(labels)} labels are in {labels.file} already")
-    say(_keys if todo else "nothing is left to label")
-    i,given = 0,[]
-    while i<len(todo) and (n is None or len(given)<n):
+    say(("Type the text" if reader is None else "Enter accepts what is proposed; or type the text")+f". {_keys}" if todo else "nothing is left to label")
+    i,done,odd = 0,[],None                             # done: (place, was a label added?), the last one first to be undone
+    added = lambda: sum(o for _,o in done)
+    while i<len(todo) and (n is None or added()<n):
         f,proposed = todo[i]
         try: show(f)
         except PictureError as e: say(str(e)); i += 1; continue
-        try: typed = (ask or input)(f"{len(given)+1} of {n or len(todo)}, {Path(f).name}{f': {proposed}' if proposed else ''} > ").strip()
+        try: typed = (ask or input)(f"{added()+1} of {n or len(todo)}, {Path(f).name}{f': {proposed}' if proposed else ''} > ").strip()
         except (EOFError, KeyboardInterrupt): break
         if typed==':q': break
-        if typed==':s': i += 1; continue
+        if typed==':s': done.append((i,False)); i += 1; continue
         if typed==':u':
-            if given: i = given.pop(); labels.remove(todo[i][0])
-            else: say("there is nothing to take back")
+            if not done: say("there is nothing to take back"); continue
+            i,was = done.pop()
+            if was: labels.remove(todo[i][0])
+            say(f"{Path(todo[i][0]).name}: {'its label is taken back' if was else 'no longer skipped'}")
             continue
         if typed.startswith(':') and not typed.startswith('::'): say(f"{typed!r} is no command: {_keys}"); continue
         text = norm_text(typed.removeprefix(':') if typed else proposed)
-        if not text: say("nothing was read here: type the text, or :s to skip"); continue
+        if not text: say("type the text, or :s to skip"); continue
+        if for_names and (bad := set(text)&_not_in_names): say(f"{min(bad)!r} can't be part of a label in a file name; type it without, or :s to skip"); continue
+        if any(c.isspace() for c in text) and text!=odd: odd = text; say("there is a blank in it: type it once more to keep it so"); continue
         labels.add(f, text)
-        given.append(i)
+        done.append((i,True))
         i += 1
-    say(f"{len(given)} labels added, {len(labels)} in {labels.file}")
+    say(f"{added()} labels added, {len(labels)} in {labels.file}")
     return labels
 
 # %% ../nbs/12b_annotate.ipynb #9227b522

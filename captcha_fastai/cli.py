@@ -199,7 +199,8 @@ def _check_asked(part, asked):
     "Was the work in `part` begun with the same options?"
     was = json.loads((part/'asked.json').read_text())
     if differ := [k for k in asked if was.get(k)!=asked[k]]:
-        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {was.get(differ[0])!r}, not {asked[differ[0]]!r}; give what was given then, or remove that folder")
+        then,now = ('the default' if o is None else repr(o) for o in (was.get(differ[0]), asked[differ[0]]))
+        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {then}, not {now}; give what was given then, or remove that folder")
 
 def _check_resumable(part, asked):
     "Is there a training to go on with, and was it started with the same options?"
@@ -331,6 +332,8 @@ def captcha_eval(
     wrong = [(o,t) for o,t in zip(readings, texts) if not o.error and o.declined is None and o.text!=t]
     for o,t in wrong[:show]: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
+    if strange := [t for t in texts if not set(t)<=set(reader.vocab.chars)]:
+        say(f"{len(strange)} of {len(texts)} labels hold characters that this reader doesn't know: {' '.join(sorted(set(''.join(strange))-set(reader.vocab.chars)))}")
     if csv: write_csv(csv, readings, label=texts)
     _named([o for o in readings if o.error])
     if min_confidence: say(f"{figures['answered']} of {figures['n']} pictures answered, the others declined: confidence below {min_confidence}")
@@ -431,16 +434,16 @@ def captcha_annotate(
     lexicon:_metavar('FILE')=None, # File of the only texts there are, a line each
     rename:bool=False, # Name each labelled picture after its text in the end
 ):
-    "Ask for the text of one picture after the other, and keep the answers in a CSV with columns file,text"
+    "Ask for the text of one picture after the other, those that the reader is least sure of first, and keep the answers in a CSV with columns file,text"
     if not Path(folder).is_dir(): raise CaptchaError(f"no such folder: {folder}")
     if n is not None and n<1: raise CaptchaError(f"--n must be at least 1, not {n}")
     made = reader and Reader.load(reader)
     if made is None and (length or chars or pattern or lexicon): raise CaptchaError("--length, --chars, --pattern and --lexicon tell a reader what to propose; give --reader as well")
     known = dict(constraint=_constraint(made, length, chars, pattern, lexicon)) if made else {}
     csv = Path(csv or Path(folder)/'labels.csv')
-    labels = annotate(folder, csv, made, n, **known)
+    labels = annotate(folder, csv, made, n, for_names=rename, **known)
     if rename: say(f"{len(rename_labelled(csv))} pictures renamed")
-    if len(labels): say(f"captcha_train {csv} --out my_reader")
+    if len(labels)>=20: say(f"next: captcha_train {csv} --out DIR")
 
 # %% ../nbs/13_cli.ipynb #1a297a15
 demo_styles,demo_n,demo_epochs = ['classic','wavy','crossed'],(7500,500),6

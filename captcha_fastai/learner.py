@@ -14,6 +14,7 @@ import math, random, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,8 @@ def _beginning(arch, pretrained):
     "The folder of weights to start from, or `None`, and whether ImageNet's are meant"
     if isinstance(pretrained, (str,Path)): return Path(pretrained),False
     folder = getattr(arch, 'weights', None) if pretrained in (None,True) else None
+    if pretrained is True and folder is None and 'pretrained' not in signature(arch).parameters:
+        raise CaptchaError(f"{arch.__name__} has no weights of its own to start from; give the folder of a saved reader, or leave pretrained out")
     return folder,pretrained is True and folder is None
 
 @delegates(Learner.__init__)

@@ -12,12 +12,13 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage as ndi
 
-from .core import CaptchaError
+from .core import CaptchaError, open_picture
 from .synth import Style, captcha_fonts, draw_captchas, _charmap, _glyph
 
 # %% ../nbs/01b_styles.ipynb #a4cdfa46
@@ -178,7 +179,7 @@ class StyleFit:
     def __iter__(self): return iter(self.styles)
 
 def fit_style(
-    ims:list,            # PIL pictures, a few dozen at least; not one label is needed
+    ims:list,            # PIL pictures or paths, a few dozen at least; not one label is needed
     chars:str='0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ',  # Characters that they may hold
     length:int|tuple=(3,8), # Characters in a text, or `(lo, hi)`
     start:int=200,       # Random styles to begin with
@@ -190,6 +191,8 @@ def fit_style(
     seed:int=0,
 )->StyleFit:
     "Random styles made more and more like the pictures, by their statistics alone"
+    if isinstance(ims, (str,Path)): raise CaptchaError(f"fit_style wants a list of pictures, not {str(ims)!r}: picture_files lists those of a folder")
+    ims = [open_picture(o) if isinstance(o, (str,Path)) else o for o in ims]
     if len(ims)<8: raise CaptchaError(f"{len(ims)} pictures say too little of a style: give 8 at least, better a hundred")
     rng,fonts = np.random.default_rng(seed),fonts or text_fonts(chars)
     if not fonts: raise CaptchaError("no installed font holds all of chars: leave some out, or install a font package")
