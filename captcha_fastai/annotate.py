@@ -11,6 +11,7 @@ __all__ = ['terminal_picture', 'unsure_first', 'Labels', 'annotate', 'rename_lab
 import csv as csvs, io, os, random, shutil, sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from fastcore.all import IN_NOTEBOOK
@@ -82,8 +83,10 @@ _keys = ":s skip, :u undo, :q stop"
 def _show(picture, colour):
     im = open_picture(picture)
     if IN_NOTEBOOK:
-        from IPython.display import display
-        display(im)
+        fig,ax = plt.subplots(figsize=(max(2, im.width/50), max(1, im.height/50)))
+        ax.imshow(im, cmap='gray', vmin=0, vmax=255); ax.axis('off')
+        plt.show()
+        plt.close(fig)
     else: print(terminal_picture(im, min(120, shutil.get_terminal_size().columns), colour), flush=True)
 
 def annotate(
