@@ -15,15 +15,14 @@ warnings.filterwarnings('ignore')
 import numpy as np
 import pandas as pd
 from fastai.basics import set_seed
-from captcha_fastai.all import CaptchaDataLoaders, Reader, captcha_label, captcha_learner, crnn_small, picture_files, score_texts, untar_captchas
+from captcha_fastai.all import CaptchaDataLoaders, Reader, captcha_label, captcha_learner, crnn_small, picture_files, recipe_bs, score_texts, untar_captchas
 
 COLS = 'arm,labels,seed,n,right,cer,seconds'.split(',')
 
 def train(files, texts, use, weights, chars, seed):
     "A learner trained on the pictures `use`, and the seconds of its fit"
     set_seed(seed)
-    bs = min(crnn_small.recipe.bs, max(4, len(use)//2))
-    dls = CaptchaDataLoaders.from_lists('.', [files[i] for i in use], [texts[i] for i in use], valid_pct=0, bs=bs, vocab=chars)
+    dls = CaptchaDataLoaders.from_lists('.', [files[i] for i in use], [texts[i] for i in use], valid_pct=0, bs=recipe_bs(crnn_small, len(use)), vocab=chars)
     learn = captcha_learner(dls, crnn_small, pretrained=weights or False)
     start = time.perf_counter()
     with learn.no_bar(), learn.no_logging(): learn.fit_recipe()

@@ -5,10 +5,10 @@ usage: pretrain.py [--epochs 60] [--n 16000] [--seed 0] [--workers 1] --out DIR 
 
 No picture is seen twice: each of the EPOCHS draws N new ones, every one in a style of its own (lesson 01b), three to eight characters, squished to
 50x200. The state is written to OUT after each epoch, and --resume goes on from there with the same pictures that an unbroken run would have
-drawn. In the end OUT/reader is a saved reader. Fonts: matplotlib's, and those of the packages in the extra `fonts`; the reader's card names them.
+drawn. In the end OUT/reader is a saved reader. Fonts: matplotlib's, and those of the packages in the extra `fonts`; its `facts` name them.
 With $CAPTCHA_DATA set, every tenth epoch also reads that folder; nothing is chosen by it.
 """
-import argparse, os, string, time, warnings
+import argparse, os, time, warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from fastai.basics import Callback, Normalize, set_seed
 from fastai.data.all import DataLoaders, IntToFloatTensor, TfmdDL
 from fastai.vision.core import TensorImageBW
 from fastcore.all import risinstance
-from captcha_fastai.all import (CaptchaError, Checkpoint, CTCCheck, Reader, Vocab, captcha_label, captcha_learner, crnn_small, draw_captchas, picture_files,
+from captcha_fastai.all import (ALNUM, CaptchaError, Checkpoint, CTCCheck, Reader, Vocab, captcha_label, captcha_learner, crnn_small, draw_captchas, picture_files,
                                 random_style, score_texts, text_fonts)
 
-CHARS,SIZE,WIDTH = string.digits+string.ascii_letters,(50,200),8
+CHARS,SIZE,WIDTH = ALNUM,(50,200),8
 
 class Drawn:
     "Picture `i` of an epoch depends on the seed, the epoch and `i` alone"
@@ -90,6 +90,6 @@ def main():
     learn = learner(args.n, args.seed, args.workers, cbs=[keep, NewPictures(), Report(os.environ.get('CAPTCHA_DATA'))])
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(args.epochs, args.lr, start_epoch=keep.start_epoch)
     print(f"{len(text_fonts(CHARS))} fonts: {', '.join(text_fonts(CHARS))}")
-    as_reader(learn, facts=dict(drawn=args.epochs*args.n, seed=args.seed, fonts=len(text_fonts(CHARS)))).save(args.out/'reader')
+    as_reader(learn, facts=dict(drawn=args.epochs*args.n, seed=args.seed, fonts=list(text_fonts(CHARS)))).save(args.out/'reader')
 
 if __name__=='__main__': main()

@@ -8,19 +8,17 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/adapt.html.md"""
 __all__ = ['sure_readings', 'Adapted', 'adapt']
 
 # %% ../nbs/12c_adapt.ipynb #1a3262cf
-import math, tempfile
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from fastai.basics import Learner
 
 from .core import CaptchaError, open_picture
 from .synth import save_captchas
 from .styles import fit_style
 from .data import CaptchaDataLoaders, captcha_label
-from .rules import Constraint
-from .learner import captcha_learner
+from .learner import captcha_learner, recipe_bs
 from .crnn import crnn_small
 from .reader import Reader
 
@@ -39,54 +37,57 @@ class Adapted:
     reader:Reader      # Reads pictures like those it was given
     steps:list = field(default_factory=list)   # A dict for each step: its name, pictures, epochs
 
-def _train(root, files, texts, arch, start, chars, epochs, steps, lr, say, name):
-    bs = min(arch.recipe.bs, max(4, len(files)//2))
-    dls = CaptchaDataLoaders.from_lists(root, files, texts, valid_pct=0, bs=bs, vocab=chars)
-    learn = captcha_learner(dls, arch, pretrained=start)
-    epochs = max(epochs, math.ceil(steps/max(1, len(dls.train))))
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, lr, pct_start=.2)
-    say(f"{name}: {len(files)} pictures, {epochs} epochs")
-    return learn,dict(step=name, pictures=len(files), epochs=epochs)
+def _train(files, texts, arch, start, chars):
+    dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(arch, len(files)), vocab=chars)
+    learn = captcha_learner(dls, arch, pretrained=start or False)
+    with learn.no_bar(), learn.no_logging(): learn.fit_recipe()
+    return learn
 
 def adapt(
     files:list,              # Pictures without labels: paths
     chars:str,               # The characters that they may hold
-    length:int|tuple=None,   # Characters in a text, or `(lo, hi)`; not known if `None`
+    length:int|tuple=None,   # Characters in a text, or `(lo, hi)`; if `None` not known, and drawn as in the labels, or 3 to 8
     labelled:tuple=((),()),  # Paths and texts of pictures that do have labels
     start:str|Path=None,     # A saved reader to start from; the arch's own weights if `None`
     arch=crnn_small,
     drawn:int=4000,          # Captchas to draw in the style of the pictures; 0: none
     rounds:int=3,            # Rounds of teaching itself; 0: none
     sure:float=.8,           # Confidence that makes a reading a label
-    lr:float=2e-3,
     fit_args:dict=None,      # More for `fit_style`
     seed:int=0,
     say=print,               # Told of each step
 )->Adapted:
     "A reader for pictures of which few or none have labels"
     files,(known,texts) = list(files),labelled
-    start = start or getattr(arch, 'weights', None)
+    start = start or arch.weights
     if not files and not known: raise CaptchaError("there is nothing to adapt to: give some pictures")
     if bad := set(''.join(texts))-set(chars): raise CaptchaError(f"a label holds {min(bad)!r}, which is not among chars")
     lengths = length or ((min(map(len, texts)), max(map(len, texts))) if texts else (3,8))
     steps = []
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        def keep(learn, step):
-            steps.append(step)
-            return Reader.from_learner(learn, check=0).save(tmp/f'step{len(steps)}')
+        def step(name, files, texts):
+            "Train from `start` and make what comes of it the next `start`"
+            nonlocal start
+            learn = _train(list(files), list(texts), arch, start, chars)
+            steps.append(dict(step=name, pictures=len(files), epochs=learn.n_epoch))
+            say(f"{name}: {len(files)} pictures, {learn.n_epoch} epochs")
+            start = Reader.from_learner(learn, check=0).save(tmp/f'step{len(steps)}')
         if drawn:
             ims = [open_picture(o) for o in np.random.default_rng(seed).permutation([*files, *known])[:200]]
             fit = fit_style(ims, chars, lengths, seed=seed, **fit_args or {})
             say(f"style: distance {fit.history[0]:.2f}, found one at {fit.distances[0]:.2f}")
             made = save_captchas(drawn, tmp/'drawn', chars, lengths, fit.styles, seed)
-            start = keep(*_train('.', made, [captcha_label(f) for f in made], arch, start, chars, 4, 0, lr, say, 'drawn'))
-        if known: start = keep(*_train('.', list(known), list(texts), arch, start, chars, 1, 150, lr, say, 'labels'))
+            step('drawn', made, map(captcha_label, made))
+        if known: step('labels', known, texts)
         if not start: raise CaptchaError(f"{arch.__name__} has no weights to start from, and there is nothing to train on: draw some, or give labels")
         for i in range(rounds if files else 0):
             reader = Reader.load(start)
-            told = reader.constraint(length=length, chars=chars) if set(chars)!=set(reader.vocab.chars) or length else None
-            readings = sure_readings(reader.read(files, constraint=told, skip_bad=True), sure)
+            told = reader.constraint(length=length, chars=''.join(c for c in chars if c in reader.vocab))
+            readings = reader.read(files, constraint=told, skip_bad=True)
+            for o in readings if i==0 else []:
+                if o.error: say(f"left out: {o.error}")
+            readings = sure_readings(readings, sure)
             if len(readings)<8: say(f"round {i+1}: only {len(readings)} readings are sure enough, so it ends here"); break
-            start = keep(*_train('.', [o.file for o in readings]+list(known), [o.text for o in readings]+list(texts), arch, start, chars, 3, 150, lr, say, f'round {i+1}'))
+            step(f'round {i+1}', [*(o.file for o in readings), *known], [*(o.text for o in readings), *texts])
         return Adapted(Reader.load(start), steps)

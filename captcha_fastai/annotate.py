@@ -1,4 +1,4 @@
-"""Labels by hand, with a reader that proposes: Enter where it is right, and the pictures that teach most come first
+"""Labels by hand, with a reader that proposes: Enter where it is right, and the pictures it is least sure of come first
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/annotate.html.md"""
 
@@ -40,7 +40,7 @@ def terminal_picture(
 def unsure_first(
     readings:list,   # `Reading`s
 )->list:             # The same, those that the reader is least sure of first; what can't be opened is left out
-    "The order in which labels teach most"
+    "The order to ask in: a label that the reader could have given itself is worth least"
     return sorted((o for o in readings if not o.error), key=lambda o: o.confidence)
 
 # %% ../nbs/12b_annotate.ipynb #3cfad310

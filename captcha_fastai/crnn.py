@@ -142,7 +142,7 @@ def halvings(
     return res
 
 # %% ../nbs/08_crnn.ipynb #6cc94776
-@captcha_arch(epochs=16, lr=3e-3, bs=32, pct_start=.1)
+@captcha_arch(epochs=16, lr=3e-3, bs=32, pct_start=.1, tune=dict(epochs=3, lr=2e-3, steps=150))
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
     size:tuple,                      # (h,w) of the pictures in pixels

@@ -168,7 +168,8 @@ def k_fold(
 )->pd.DataFrame:             # A row for each picture: file, text, prediction, confidence, fold, seed
     "Out-of-fold predictions: each picture is read by a model that was trained on the other folds"
     out,recipe,files = Path(out),arch.recipe,list(files)
-    epochs,lr,bs = epochs or recipe.epochs,lr or recipe.lr,bs or recipe.bs
+    bs = bs or recipe.bs
+    if pretrained is False: epochs,lr = epochs or recipe.epochs,lr or recipe.lr   # from weights, `fit_recipe` knows how long
     report,_ = check_data(files, texts, hold_mb=0)
     if report.left_out: raise CaptchaError(f"{len(report.left_out)} pictures can't be used: {report.left_out[0][-1]}")
     place,names,labels = fold_of([o.digest for o in report.facts], folds, seed),np.array(_names(files), dtype=object),np.array(report.labels, dtype=object)

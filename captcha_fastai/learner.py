@@ -7,7 +7,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'fast_bfloat16', 'half_precision_cbs', 'FusedAdam', 'item_names',
            'targets', 'infeasible', 'evaluating', 'n_columns', 'CTCCheck', 'result_title', 'show_results',
-           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for', 'Checkpoint']
+           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for', 'recipe_bs', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
 import math, random, warnings
@@ -287,7 +287,7 @@ def captcha_learner(
     spec = dict(size=tuple(xb.shape[-2:]), channels=xb.shape[1], width=yb.shape[1])
     model,started = arch(vocab, **spec, **arch_args),None
     if folder:
-        try: started = start_from(model, arch, vocab, spec, arch_args, folder, archs, fold_case)
+        try: started = start_from(model, arch, vocab, spec, arch_args, folder, fold_case)
         except CaptchaError as e:
             if pretrained is not None: raise
             warnings.warn(f"training from scratch: {e}", stacklevel=2)
@@ -317,6 +317,13 @@ def recipe_for(
     if not (learn.started and recipe.tune): return recipe.epochs,recipe.lr
     tune = dict(epochs=recipe.epochs, lr=recipe.lr, steps=0) | recipe.tune
     return max(tune['epochs'], math.ceil(tune['steps']/max(1, len(learn.dls.train)))),tune['lr']
+
+def recipe_bs(
+    arch,    # Marked by `captcha_arch`
+    n:int,   # Pictures to train on
+)->int:      # Pictures in a batch
+    "The recipe's batch; with few pictures a smaller one, so that an epoch has two batches and leaves little out"
+    return min(arch.recipe.bs, max(4, n//2))
 
 @patch
 @delegates(Learner.fit_one_cycle)

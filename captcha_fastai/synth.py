@@ -119,7 +119,7 @@ def _u(rng, r, n=None):
 def _font(name, px): return ImageFont.truetype(_font_file(name), px)
 
 def _kept_px(px):
-    "The size in which a glyph of `px` pixels is kept: a third to a fourth apart"
+    "The size in which a glyph of `px` pixels is kept: they are about a third apart"
     k = 9
     while k<px: k += k//3
     return k

@@ -117,12 +117,11 @@ def start_from(
     spec:dict,             # Of `model`: `size`, `channels`, `width`
     arch_args:dict,        # Of `model`
     folder:str|Path,       # A saved reader of the same arch
-    known_archs:dict,      # Name to arch
     fold_case:bool=False,  # Do the labels of `model` not tell small letters from capitals?
 )->Started:
     "Give `model` the weights of a saved reader, character by character; raises `CaptchaError` if they don't fit"
     d = saved_description(folder)
-    if known_archs.get(d['arch']) is not arch: raise CaptchaError(f"{folder} holds weights of {d['arch']}, which {arch.__name__} can't start from")
+    if d['arch']!=arch.__name__: raise CaptchaError(f"{folder} holds weights of {d['arch']}, which {arch.__name__} can't start from")
     there = Vocab.from_dict(d['vocab'])
     old,new = saved_tensors(folder, empty_model(arch, there, d['spec'], d['arch_args']), d['sha256']),model.state_dict()
     def ids(c): return [there.o2i[o] for o in ({c, c.lower(), c.upper()} if fold_case else {c}) if o in there]
@@ -134,8 +133,9 @@ def start_from(
         elif t is not None and t.shape==v.shape: new[k] = t
         elif t is not None and (c := _other_channels(t, v.shape)) is not None: new[k] = c
         else:
-            raise CaptchaError(f"the weights in {Path(folder).name} were made for pictures of {w}x{h} and don't fit a model for {spec['size'][1]}x{spec['size'][0]} ({k}); "
-                               f"give size=({h},{w}), or train from scratch")
+            cure = f"size=({h},{w})" if spec['size']!=(h,w) else f"arch_args={d['arch_args']}"
+            raise CaptchaError(f"the weights in {Path(folder).name} were made for pictures of {w}x{h} and don't fit this model for {spec['size'][1]}x{spec['size'][0]} ({k}); "
+                               f"give {cure}, or train from scratch")
     model.load_state_dict(new)
     n,c = spec['channels'],d['spec']['channels']
     mean,std = (o if n==c else o*3 if n==3 else [sum(o)/3] for o in (d['mean'], d['std']))
