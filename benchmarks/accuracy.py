@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Out-of-fold accuracy of an arch on a labelled folder: every picture is read by a model that has never seen it.
 
-usage: accuracy.py --arch crnn_small [--folds 5] [--seed 0] [--data DIR] [--out DIR] [--only 0,1]
+usage: accuracy.py --arch crnn_small [--folds 5] [--seed 0] [--data DIR] [--out DIR] [--only 0,1] [--pretrained]
 
-DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Each arch trains by its own recipe; the three models of the
-fastai captcha tutorial (pooled_classifier, spatial_classifier, crnn) with the tutorial's augmentation. Finished folds are kept in OUT
-(default: benchmarks/results/ARCH-seedS) and not trained again, so that a run can be stopped and gone on with.
+DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Each arch trains by its own recipe, from scratch, or with --pretrained from
+its weights in the package; the three models of the fastai captcha tutorial (pooled_classifier, spatial_classifier, crnn) with the tutorial's augmentation.
+Finished folds are kept in OUT (default: benchmarks/results/ARCH-seedS, with -pretrained behind it) and not trained again, so that a run can be stopped
+and gone on with.
 """
 import argparse, os, warnings
 from pathlib import Path
@@ -27,12 +28,13 @@ def main():
     p.add_argument('--n-train', type=int, help='pictures to train on in each fold')
     p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'))
     p.add_argument('--out')
+    p.add_argument('--pretrained', action='store_true', help='start from the weights in the package')
     p.add_argument('--only', help='folds to do in this run, as 0,1')
     args = p.parse_args()
     data = Path(args.data) if args.data else untar_captchas()
-    out = Path(args.out or Path(__file__).parent/'results'/f'{args.arch}-seed{args.seed}')
+    out = Path(args.out or Path(__file__).parent/'results'/f"{args.arch}-seed{args.seed}{'-pretrained' if args.pretrained else ''}")
     files = picture_files(data)
-    df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs, n_train=args.n_train,
+    df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs, pretrained=args.pretrained, n_train=args.n_train,
                 only=[int(o) for o in args.only.split(',')] if args.only else None,
                 batch_tfms=tutorial_augment() if args.arch in tutorial else None, say=lambda s: print(s, flush=True))
     print(accuracy_table({args.arch:df}).round(4).to_string())

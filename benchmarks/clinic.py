@@ -29,7 +29,7 @@ others = dict(spatial_classifier=(spatial_classifier, {}, 16, 3e-3), pooled_clas
 def learner(path, name, cured, watch):
     if name in others:
         arch,args,n_epoch,lr = others[name]
-        learn = captcha_learner(small_world(path, bs=32, size=(48,144) if arch is crnn else None), arch, arch_args=args, half=False, cbs=watch)
+        learn = captcha_learner(small_world(path, bs=32, size=(48,144) if arch is crnn else None), arch, pretrained=False, arch_args=args, half=False, cbs=watch)
         learn.fit_args = dict(n_epoch=n_epoch, lr_max=lr, pct_start=.15)
         return learn
     return patient(path, name if name in faults else None, kind=name if name in patients else 'transformer', cured=cured, cbs=watch)

@@ -40,7 +40,7 @@ def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=N
         set_seed(0)
         dls = CaptchaDataLoaders.from_lists('.', use, [captcha_label(f) for f in use], splitter=IndexSplitter(range(len(use)-len(valid), len(use))),
                                             bs=arch.recipe.bs, batch_tfms=augment(), vocab=Vocab.from_labels(map(captcha_label, files)))
-        learn = captcha_learner(dls, arch, arch_args=arch_args, half=half, **(dict(wd=wd) if wd else {}))
+        learn = captcha_learner(dls, arch, pretrained=False, arch_args=arch_args, half=half, **(dict(wd=wd) if wd else {}))
         with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs)
     return pd.DataFrame(list(learn.recorder.values), columns=learn.recorder.metric_names[1:-1])
 

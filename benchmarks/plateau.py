@@ -17,7 +17,7 @@ from captcha_fastai.all import CaptchaDataLoaders, captcha_learner, crnn_small, 
 def curve(path, alike, epochs, seed):
     "Character accuracy after each epoch"
     set_seed(seed)
-    learn = captcha_learner(CaptchaDataLoaders.from_folder(path, bs=32), crnn_small)
+    learn = captcha_learner(CaptchaDataLoaders.from_folder(path, bs=32), crnn_small, pretrained=False)
     if alike: nn.init.zeros_(learn.model.head[-1].bias)
     with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs)
     at = list(learn.recorder.metric_names).index('char_accuracy')-1

@@ -69,7 +69,7 @@ def learner(n, seed, workers=0, bs=64, cbs=None):
     dls = DataLoaders(TfmdDL(Drawn(n, seed), bs=bs, shuffle=True, drop_last=True, after_batch=[IntToFloatTensor()], num_workers=workers),
                       TfmdDL(Drawn(1000, seed+1), bs=2*bs, after_batch=[IntToFloatTensor()]))
     dls.vocab = dls.train.dataset.vocab
-    learn = captcha_learner(dls, crnn_small, cbs=cbs)
+    learn = captcha_learner(dls, crnn_small, pretrained=False, cbs=cbs)
     learn.remove_cb(CTCCheck)   # any eight characters fit, and asking would draw every picture twice
     return learn
 

@@ -28,6 +28,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('data', nargs='?', default=os.environ.get('CAPTCHA_DATA'))
     p.add_argument('--splits', type=int, default=3)
+    p.add_argument('--from-scratch', action='store_true', help="don't start from the weights in the package")
     args = p.parse_args()
     if not args.data: p.error('give a folder, or set CAPTCHA_DATA')
     rows = []
@@ -35,7 +36,7 @@ def main():
         with tempfile.TemporaryDirectory() as tmp:
             tmp = Path(tmp)
             split(args.data, tmp, seed)
-            trained,_ = command('captcha_train', tmp/'train', '--out', tmp/'reader')
+            trained,_ = command('captcha_train', tmp/'train', '--out', tmp/'reader', *(['--from-scratch'] if args.from_scratch else []))
             scored,text = command('captcha_eval', tmp/'reader', tmp/'test')
         rows.append((trained['seconds'], scored['captcha_accuracy'], scored['images_per_second']))
         print(f"split {seed}: {scored['n']} test pictures, {scored['captcha_accuracy']:.2%} right, trained {trained['seconds']:.0f} s, "

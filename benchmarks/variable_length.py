@@ -26,7 +26,7 @@ def main():
         unseen = picture_files(test)
         for arch in map(archs.get, args.arch.split(',')):
             set_seed(args.seed)
-            learn = captcha_learner(CaptchaDataLoaders.from_folder(train, bs=arch.recipe.bs, valid_pct=.02), arch)
+            learn = captcha_learner(CaptchaDataLoaders.from_folder(train, bs=arch.recipe.bs, valid_pct=.02), arch, pretrained=False)
             start = time.perf_counter()
             with learn.no_bar(), learn.no_logging():
                 learn.fit_recipe(args.epochs)

@@ -8,17 +8,20 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/adapt.html.md"""
 __all__ = ['sure_readings', 'Adapted', 'adapt']
 
 # %% ../nbs/12c_adapt.ipynb #1a3262cf
-import tempfile
+import json, shutil, tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from fastai.basics import set_seed
 
-from .core import CaptchaError, open_picture
-from .synth import save_captchas
-from .styles import fit_style
-from .data import CaptchaDataLoaders, captcha_label
-from .learner import captcha_learner, recipe_bs
+from .core import CaptchaError, PictureError, is_grey, open_picture
+from .synth import draw_captchas
+from .styles import fit_style, random_style, text_fonts
+from .data import CaptchaDataLoaders
+from .weights import reader_folder, saved_description
+from .learner import Checkpoint, captcha_learner, recipe_bs
 from .crnn import crnn_small
 from .reader import Reader
 
@@ -35,59 +38,115 @@ def sure_readings(
 class Adapted:
     "What `adapt` made, and how"
     reader:Reader      # Reads pictures like those it was given
-    steps:list = field(default_factory=list)   # A dict for each step: its name, pictures, epochs
+    steps:list = field(default_factory=list)      # A dict for each step: its name, pictures, epochs
+    left_out:list = field(default_factory=list)   # What was wrong with each picture that can't be read
 
-def _train(files, texts, arch, start, chars):
-    dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(arch, len(files)), vocab=chars)
-    learn = captcha_learner(dls, arch, pretrained=start or False)
-    with learn.no_bar(), learn.no_logging(): learn.fit_recipe()
-    return learn
+def _sample(files, n=200, seed=0):
+    "Some of the pictures, without those that can't be opened"
+    res = []
+    for i in np.random.default_rng(seed).permutation(len(files)):
+        try: res.append(open_picture(files[i]))
+        except PictureError: continue
+        if len(res)==n: break
+    if not res: raise CaptchaError(f"none of {len(files)} pictures can be opened, such as {files[0]}")
+    return res
+
+def _draw(n, folder, sample, chars, length, size, channels, like, fit_args, seed, say):
+    "Captchas of any style; if `like`, every second one is like those in `sample`"
+    styles,near = [random_style((seed,i), size, channels, text_fonts(chars)) for i in range(max(1, n//10))],[]
+    if like:
+        fit = fit_style(sample, chars, length, seed=seed, **fit_args or {})
+        say(f"style: of the random ones the nearest is {fit.history[0]:.2f} away, found one at {fit.distances[0]:.2f}")
+        near = fit.styles
+    half,texts = folder.with_name(f'{folder.name}.part'),[]
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    for i in range(n):
+        some = near if near and i%2 else styles
+        for t in range(20):
+            try: text,im = draw_captchas(1, chars, length, some[(i//2+t)%len(some)], (seed,i,t))[0]; break
+            except ValueError: continue   # too wide for the picture in this style: take the next
+        else: raise CaptchaError(f"no style holds a text of length {length} in {size[1]}x{size[0]} pixels; give shorter texts")
+        im.save(half/f'{i:06d}.png')
+        texts.append(text)
+    (half/'texts.json').write_text(json.dumps(texts), encoding='utf-8')
+    half.rename(folder)
+
+def _quietly(learn, cbs, start_epoch):
+    with learn.no_bar(), learn.no_logging(): learn.fit_recipe(cbs=cbs, start_epoch=start_epoch)
 
 def adapt(
     files:list,              # Pictures without labels: paths
-    chars:str,               # The characters that they may hold
+    chars:str=None,          # The characters that they may hold; those of the labels if `None`
     length:int|tuple=None,   # Characters in a text, or `(lo, hi)`; if `None` not known, and drawn as in the labels, or 3 to 8
     labelled:tuple=((),()),  # Paths and texts of pictures that do have labels
-    start:str|Path=None,     # A saved reader to start from; the arch's own weights if `None`
-    arch=crnn_small,
-    drawn:int=4000,          # Captchas to draw in the style of the pictures; 0: none
+    start:str|Path=None,     # A saved reader to start from; the arch's own weights if `None`, none if `False`
+    arch=crnn_small,         # Makes the model
+    drawn:int=4000,          # Captchas to draw and learn from first; 0: none
+    like:bool=True,          # Draw half of them in the style of the pictures? All in random styles if not
     rounds:int=3,            # Rounds of teaching itself; 0: none
     sure:float=.8,           # Confidence that makes a reading a label
     fit_args:dict=None,      # More for `fit_style`
-    seed:int=0,
+    fold_case:bool=False,    # Don't tell small letters from capitals, though `start` does?
+    seed:int=0,              # Of styles, drawings and trainings
+    work:str|Path=None,      # Folder for what is finished, to go on from after a stop; a temporary one if `None`
+    fit=_quietly,            # Fits: gets the learner, its callbacks and the epoch to start with
     say=print,               # Told of each step
 )->Adapted:
     "A reader for pictures of which few or none have labels"
-    files,(known,texts) = list(files),labelled
-    start = start or arch.weights
+    files,known,texts = list(files),*map(list, labelled)
     if not files and not known: raise CaptchaError("there is nothing to adapt to: give some pictures")
+    chars = chars or ''.join(sorted(set(''.join(texts))))
+    if not chars: raise CaptchaError("without a label nothing says what characters the pictures hold: give chars")
     if bad := set(''.join(texts))-set(chars): raise CaptchaError(f"a label holds {min(bad)!r}, which is not among chars")
     lengths = length or ((min(map(len, texts)), max(map(len, texts))) if texts else (3,8))
-    steps = []
-    with tempfile.TemporaryDirectory() as tmp:
-        tmp = Path(tmp)
-        def step(name, files, texts):
-            "Train from `start` and make what comes of it the next `start`"
-            nonlocal start
-            learn = _train(list(files), list(texts), arch, start, chars)
-            steps.append(dict(step=name, pictures=len(files), epochs=learn.n_epoch))
-            say(f"{name}: {len(files)} pictures, {learn.n_epoch} epochs")
-            start = Reader.from_learner(learn, check=0).save(tmp/f'step{len(steps)}')
+    start = None if start is False else start or arch.weights
+    sample = _sample([*files, *known], seed=seed)
+    channels = 1 if all(map(is_grey, sample)) else 3
+    size = saved_description(reader_folder(start))['spec']['size'] if start else tuple(int(o) for o in np.median([o.size[::-1] for o in sample], axis=0))
+    steps,left_out = [],[]
+    with tempfile.TemporaryDirectory() if work is None else nullcontext(work) as folder:
+        folder = Path(folder)
+        def step(name, files, texts, start):
+            "Train from `start`, or take what was trained before a stop"
+            if not (folder/name).exists():
+                set_seed(seed)
+                dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(arch, len(files)), vocab=chars, size=size, channels=channels)
+                learn = captcha_learner(dls, arch, pretrained=start or False, fold_case=fold_case)
+                state = folder/f'{name}.pth'
+                keep = Checkpoint(state, resume=state.exists())
+                say(f"{name}: {len(files)} pictures")
+                folder.mkdir(parents=True, exist_ok=True)
+                fit(learn, [keep], keep.start_epoch)
+                Reader.from_learner(learn, check=0, facts=dict(step=name, pictures=len(files), epochs=learn.n_epoch)).save(folder/name)
+                state.unlink(missing_ok=True)
+            steps.append({k:v for k,v in saved_description(folder/name)['facts'].items() if k!='versions'})
+            return folder/name
         if drawn:
-            ims = [open_picture(o) for o in np.random.default_rng(seed).permutation([*files, *known])[:200]]
-            fit = fit_style(ims, chars, lengths, seed=seed, **fit_args or {})
-            say(f"style: distance {fit.history[0]:.2f}, found one at {fit.distances[0]:.2f}")
-            made = save_captchas(drawn, tmp/'drawn', chars, lengths, fit.styles, seed)
-            step('drawn', made, map(captcha_label, made))
-        if known: step('labels', known, texts)
-        if not start: raise CaptchaError(f"{arch.__name__} has no weights to start from, and there is nothing to train on: draw some, or give labels")
-        for i in range(rounds if files else 0):
+            if not (folder/'captchas').exists(): _draw(drawn, folder/'captchas', sample, chars, lengths, size, channels, like, fit_args, seed, say)
+            start = step('drawn', sorted((folder/'captchas').glob('*.png')), json.loads((folder/'captchas'/'texts.json').read_text(encoding='utf-8')), start)
+        def told(reader): return dict(constraint=reader.constraint(length=length, chars=''.join(c for c in chars if c in reader.vocab)))
+        def read(folder):
+            "The sure readings of a saved reader, and what can't be read"
+            reader = Reader.load(folder)
+            readings = reader.read(files, skip_bad=True, **told(reader))
+            return sure_readings(readings, sure),[o.error for o in readings if o.error]
+        last,reads,before = start,0.,None
+        if start and known:
             reader = Reader.load(start)
-            told = reader.constraint(length=length, chars=''.join(c for c in chars if c in reader.vocab))
-            readings = reader.read(files, constraint=told, skip_bad=True)
-            for o in readings if i==0 else []:
-                if o.error: say(f"left out: {o.error}")
-            readings = sure_readings(readings, sure)
+            reads = np.mean([o.text==t for o,t in zip(reader.read(known, **told(reader)), texts)])
+            say(f"before any label was learnt, {reads:.0%} of the {len(known)} labelled pictures are read right")
+        if known and not (reads>=.5 and files and rounds): last = step('labels', known, texts, start)
+        if not last: raise CaptchaError(f"{arch.__name__} has no weights to start from, and there is nothing to train on: draw some, or give labels")
+        for i in range(rounds if files else 0):
+            readings,left_out = read(last)
+            if len(readings)<8 and known and last==start:
+                last = step('labels', known, texts, start)
+                readings,_ = read(last)
             if len(readings)<8: say(f"round {i+1}: only {len(readings)} readings are sure enough, so it ends here"); break
-            step(f'round {i+1}', [*(o.file for o in readings), *known], [*(o.text for o in readings), *texts])
-        return Adapted(Reader.load(start), steps)
+            if (now := [(o.file,o.text) for o in readings])==before: say(f"round {i+1}: the sure readings are those of the round before, so it ends here"); break
+            before = now
+            last = step(f'round {i+1}', [*(o.file for o in readings), *known], [*(o.text for o in readings), *texts], start)
+        if known and last==start: last = step('labels', known, texts, start)   # no round was reached
+        for o in left_out: say(f'left out: {o}')
+        return Adapted(Reader.load(last), steps, left_out)

@@ -21,6 +21,7 @@ from fastcore.all import L
 
 from .core import Vocab
 from .learner import captcha_arch
+from .weights import shipped_weights
 from .classifier import feature_shape
 
 # %% ../nbs/08_crnn.ipynb #005865af
@@ -142,7 +143,7 @@ def halvings(
     return res
 
 # %% ../nbs/08_crnn.ipynb #6cc94776
-@captcha_arch(epochs=16, lr=3e-3, bs=32, pct_start=.1, tune=dict(epochs=3, lr=2e-3, steps=150))
+@captcha_arch(epochs=16, lr=3e-3, bs=32, pct_start=.1, weights=shipped_weights, tune=dict(epochs=3, lr=2e-3, steps=150, halfway=40))
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
     size:tuple,                      # (h,w) of the pictures in pixels

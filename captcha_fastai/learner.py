@@ -7,7 +7,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'fast_bfloat16', 'half_precision_cbs', 'FusedAdam', 'item_names',
            'targets', 'infeasible', 'evaluating', 'n_columns', 'CTCCheck', 'result_title', 'show_results',
-           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for', 'recipe_bs', 'Checkpoint']
+           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for', 'recipe_bs', 'Halfway',
+           'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
 import math, random, warnings
@@ -37,7 +38,7 @@ from .core import CaptchaError, CaptchaImage, TensorLabel, picture_name, write_a
 from .data import captcha_grid
 from .rules import Constraint
 from .losses import CTCLoss, columns_needed
-from .weights import saved_description, start_from
+from .weights import reader_folder, saved_description, start_from
 from .metrics import captcha_accuracy, char_accuracy
 
 # %% ../nbs/06_learner.ipynb #17f7ccb9
@@ -49,7 +50,7 @@ class Recipe:
     bs:int              # Pictures in a batch
     loss_func:object    # Makes the loss: `CTCLoss`, say
     fit:dict=field(default_factory=dict)  # More for `fit_one_cycle`
-    tune:dict=field(default_factory=dict) # `epochs` and `lr` where a training starts from weights, and `steps`: batches at least, however few the pictures
+    tune:dict=field(default_factory=dict) # Where a training starts from weights: `epochs`, `lr`, `steps` (batches at least, however few the pictures), `halfway` (pictures below which it ends there)
 
 archs = {}
 
@@ -59,7 +60,7 @@ def captcha_arch(
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
     weights:Path=None,    # A saved reader that trainings start from where nothing else is asked for
-    tune:dict=None,       # `epochs`, `lr` and least `steps` of a training that starts from weights; those of any other if `None`
+    tune:dict=None,       # `epochs`, `lr`, `steps` and `halfway` of a training that starts from weights, as in `Recipe`; those of any other if `None`
     **fit                 # More for `fit_one_cycle`, as `pct_start`
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
@@ -256,7 +257,7 @@ def search_ids(
 
 def _beginning(arch, pretrained):
     "The folder of weights to start from, or `None`, and whether ImageNet's are meant"
-    if isinstance(pretrained, (str,Path)): return Path(pretrained),False
+    if isinstance(pretrained, (str,Path)): return reader_folder(pretrained),False
     folder = getattr(arch, 'weights', None) if pretrained in (None,True) else None
     if pretrained is True and folder is None and 'pretrained' not in signature(arch).parameters:
         raise CaptchaError(f"{arch.__name__} has no weights of its own to start from; give the folder of a saved reader, or leave pretrained out")
@@ -266,7 +267,7 @@ def _beginning(arch, pretrained):
 def captcha_learner(
     dls:DataLoaders,         # Captchas: from `CaptchaDataLoaders`, or any with a `vocab` and padded ids as targets
     arch,                    # Makes the model: `crnn_small`, or any function marked by `captcha_arch`
-    pretrained=None,         # Weights to start from: a saved reader's folder; `True`: the arch's own, or else ImageNet's; `False`: none; `None`: the arch's own if it has any that fit
+    pretrained=None,         # Weights to start from: a saved reader's folder; `True`: the arch's own, or else ImageNet's; `False`: none; `None`: the arch's own if it has any, and they fit
     loss_func=None,          # The recipe's if `None`
     decoder=None,            # `(bs, T, V)` log-probabilities to `(bs, L)` ids, or a `Constraint` to search under; the loss's own if `None`
     metrics=None,            # Whole captchas and characters right if `None`
@@ -282,7 +283,9 @@ def captcha_learner(
     xb,yb = dls.one_batch()[:2]
     vocab = getattr(dls, 'vocab', None) or yb.vocab
     folder,imagenet = _beginning(arch, pretrained)
-    arch_args = dict(saved_description(folder)['arch_args'] if folder and arch_args is None else arch_args or {})
+    theirs = saved_description(folder)['arch_args'] if folder else {}
+    if pretrained is None and folder and arch_args is not None and arch_args!=theirs: folder = None   # another model was asked for
+    arch_args = dict(theirs if folder and arch_args is None else arch_args or {})
     if imagenet: arch_args['pretrained'] = True
     spec = dict(size=tuple(xb.shape[-2:]), channels=xb.shape[1], width=yb.shape[1])
     model,started = arch(vocab, **spec, **arch_args),None
@@ -290,7 +293,7 @@ def captcha_learner(
         try: started = start_from(model, arch, vocab, spec, arch_args, folder, fold_case)
         except CaptchaError as e:
             if pretrained is not None: raise
-            warnings.warn(f"training from scratch: {e}", stacklevel=2)
+            warnings.warn(f"{e}; training from scratch, as pretrained=False does without this warning", stacklevel=2)
     if loss_func is None: loss_func = arch.recipe.loss_func()
     if isinstance(decoder, Constraint) and hasattr(model, 'constraint'): model.constraint,decoder = decoder,None   # writes its text itself
     if isinstance(decoder, Constraint): decoder = partial(search_ids, loss_func=loss_func, constraint=decoder)
@@ -325,6 +328,15 @@ def recipe_bs(
     "The recipe's batch; with few pictures a smaller one, so that an epoch has two batches and leaves little out"
     return min(arch.recipe.bs, max(4, n//2))
 
+class Halfway(Callback):
+    "Ends a training halfway between the weights that it began with and those that it has learnt (Wortsman et al. 2022)"
+    def before_fit(self): self.first = {k:v.detach().clone() for k,v in self.model.state_dict().items()}
+    def after_train(self):
+        if self.epoch<self.n_epoch-1: return
+        now = self.model.state_dict()
+        self.model.load_state_dict({k:(v+self.first[k])/2 if v.is_floating_point() else v for k,v in now.items()})
+    def after_fit(self): self.first = None
+
 @patch
 @delegates(Learner.fit_one_cycle)
 def fit_recipe(self:Learner,
@@ -334,6 +346,7 @@ def fit_recipe(self:Learner,
 ):
     "`fit_one_cycle` by the recipe of the arch: for a training from nothing, or from weights"
     usual = recipe_for(self)
+    if self.started and len(self.dls.train_ds)<self.arch.recipe.tune.get('halfway', 0): kwargs['cbs'] = L(kwargs.get('cbs')) + Halfway()
     self.fit_one_cycle(epochs or usual[0], lr or usual[1], **self.arch.recipe.fit | kwargs)
 
 # %% ../nbs/06_learner.ipynb #9b539ae5
@@ -356,6 +369,8 @@ class Checkpoint(Callback):
         self.live = True
         if self.state is not None: self._restore(self.state)
         self.state = None
+    def after_fit(self):
+        if self.state is not None: self.before_train()   # stopped after the last epoch: nothing was left to train
 
     def after_epoch(self):
         if not self.live: return   # an epoch skipped on the way to `start_epoch`, or no training at all

@@ -30,7 +30,7 @@ from fastcore.all import L, risinstance
 import captcha_fastai
 from .core import CaptchaError, PictureError, Vocab, open_picture, picture_name
 from .rules import Constraint
-from .weights import empty_model, file_sha256, format_version, saved_description, saved_tensors
+from .weights import empty_model, file_sha256, format_version, reader_folder, saved_description, saved_tensors
 from .learner import archs, fast_bfloat16, targets
 from .classifier import pooled_classifier, spatial_classifier  # importing an arch makes it known to `archs`
 from .crnn import crnn, crnn_small
@@ -257,11 +257,11 @@ def _save(self,
 
 # %% ../nbs/12_reader.ipynb #49d33b03
 def _load(cls,
-    path,          # Folder made by `save`
+    path,          # Folder made by `save`, or `pretrained` for the reader in the package
     device=None,   # Where to run; a GPU if there is one
 )->'Reader':
     "Load a saved reader; what is missing, damaged or doesn't fit raises `CaptchaError` with its name"
-    path = Path(path)
+    path = reader_folder(path)
     d = saved_description(path)
     if d['arch'] not in archs: raise CaptchaError(f"{path} needs the arch {d['arch']!r}, which is not known here; import the module that defines it first")
     try:

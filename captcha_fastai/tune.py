@@ -43,12 +43,12 @@ def run_trial(
     valid_pct=.2,    # Share of the pictures to validate on
     seed:int=42,     # Of the split, the weights and the augmentation
 ):
-    "One training with one setting"
+    "One training with one setting, from scratch"
     fit,args = _split(config)
     recipe = arch.recipe
     set_seed(seed)
     dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=valid_pct, seed=seed, bs=fit.get('bs', recipe.bs))
-    learn = captcha_learner(dls, arch, arch_args=args, cbs=_Tell(say))
+    learn = captcha_learner(dls, arch, pretrained=False, arch_args=args, cbs=_Tell(say))
     with learn.no_bar(), learn.no_logging(): learn.fit_recipe(fit.get('epochs'), fit.get('lr'))
 
 # %% ../nbs/09c_tune.ipynb #8404fc0a

@@ -40,7 +40,7 @@ def world(tmp_path_factory):
     tmp = tmp_path_factory.mktemp('commands')
     drawn = run('captcha_draw', 40, '--out', tmp/'drawn', '--chars', '2bmx', '--length', '3', '--seed', '3')
     assert drawn.returncode==0, drawn.stderr
-    trained = run('captcha_train', tmp/'drawn', '--out', tmp/'reader', '--epochs', 1)
+    trained = run('captcha_train', tmp/'drawn', '--out', tmp/'reader', '--epochs', 1, '--from-scratch')
     assert trained.returncode==0, trained.stderr
     return tmp, drawn, trained
 
@@ -64,7 +64,7 @@ def test_annotate(world, tmp_path):
     assert first.returncode==0, first.stderr
     rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
     assert [len(o['text']) for o in rows]==[3,3] and rows[0]['text']=='2bm' and '2 labels added' in first.stdout
-    second = ask('--n', 1, '--rename', answers='\n:s\nxxx\n')
+    second = ask('--n', 1, '--rename', '--reader', 'none', answers='\n:s\nxxx\n')
     assert second.returncode==0 and '2 labels are in' in second.stdout and 'type the text, or' in second.stdout, second.stdout+second.stderr
     rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
     assert len(rows)==3 and all((tmp_path/'mine'/o['file']).exists() and o['file'].startswith(o['text']+'_') for o in rows)
@@ -154,6 +154,14 @@ def bad_inputs(tmp):
         ('wrong number',        ('captcha_train', drawn, '--out', new, '--epochs', 'many'), '--epochs'),
         ('no epochs',           ('captcha_train', drawn, '--out', new, '--epochs', '0'), '--epochs must be at least 1'),
         ('share of 1',          ('captcha_train', drawn, '--out', new, '--valid-pct', '1'), 'valid_pct'),
+        ('style without drawing', ('captcha_train', drawn, '--out', new, '--fit-style'), 'give --draw N as well'),
+        ('draw none to learn',  ('captcha_train', drawn, '--out', new, '--draw', '0'), '--draw must be at least 1'),
+        ('length for nothing',  ('captcha_train', drawn, '--out', new, '--length', '3'), 'give one of them as well'),
+        ('epochs of many steps',('captcha_train', drawn, '--out', new, '--draw', '9', '--epochs', '2'), 'leave --epochs out'),
+        ('odd length',          ('captcha_train', drawn, '--out', new, '--draw', '9', '--length', 'few'), 'a length is a number'),
+        ('no such pictures',    ('captcha_train', drawn, '--out', new, '--unlabelled', tmp/'nowhere'), 'nowhere'),
+        ('nothing unlabelled',  ('captcha_train', drawn, '--out', new, '--unlabelled', drawn), 'has a label already'),
+        ('characters left out', ('captcha_train', drawn, '--out', new, '--chars', '2b'), "vocabulary '2b'"),
         ('no out',              ('captcha_train', drawn), '--out'),
         ('reader missing',      ('captcha_eval', tmp/'nowhere', drawn), 'nowhere'),
         ('reader not a reader', ('captcha_eval', drawn, drawn), 'reader.json is missing'),
@@ -207,6 +215,22 @@ def test_killed_and_resumed(world):
     epochs = re.findall(r'^epoch (\d)/6', res.stderr, re.M)
     assert epochs in (['4','5','6'], ['3','4','5','6']), res.stderr
     assert (tmp/'long'/'reader.json').exists() and not (tmp/'long.partial').exists()
+
+def test_steps_killed_and_resumed(world, tmp_path):
+    "A training that draws first is killed in its second step; the first is not done again"
+    tmp = world[0]
+    assert run('captcha_draw', 20, '--out', tmp_path/'more', '--chars', '2bmx', '--length', '3', '--seed', '8').returncode==0
+    args = ('captcha_train', tmp/'drawn', '--out', tmp_path/'taught', '--from-scratch', '--draw', 24, '--unlabelled', tmp_path/'more', '--length', 3)
+    stop('labels: 36 pictures', signal.SIGKILL, *args)
+    part = tmp_path/'taught.partial'/'steps'
+    assert (part/'drawn'/'reader.json').exists() and not (part/'labels').exists() and not (tmp_path/'taught').exists()
+    assert run(*args).returncode==2
+    res = run(*args, '--resume')
+    assert res.returncode==0, res.stderr
+    assert 'drawn: 24' not in res.stderr and 'labels: 36 pictures' in res.stderr
+    figures = json.loads(res.stdout.splitlines()[-1])
+    assert [o['step'] for o in figures['steps']][:2]==['drawn','labels'] and figures['n_valid']==4 and 'valid_captcha_accuracy' in figures
+    assert (tmp_path/'taught'/'reader.json').exists() and not (tmp_path/'taught.partial').exists()
 
 def test_reading_killed_and_resumed(world):
     "A long reading is killed after its first chunk; the same command reads the rest, and each picture stands in the table once"

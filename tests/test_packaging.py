@@ -115,6 +115,29 @@ def test_wheel_is_the_library(wheel, tracked):
     got = {o for o in wheel if '.dist-info/' not in o}
     none(sorted(got ^ {o.as_posix() for o in tracked if o.parts[0] == 'captcha_fastai'}), 'in the wheel or in the package folder, not in both')
 
+def test_wheel_reads_by_itself(built, tmp_path):
+    "Small enough, and with weights that read: unpacked anywhere, with no repository and no network"
+    file = next(built.glob('*.whl'))
+    assert file.stat().st_size < 8e6
+    with zipfile.ZipFile(file) as z: z.extractall(tmp_path/'lib')
+    code = """import socket, captcha_fastai
+def refuse(*args): raise OSError('no network')
+socket.socket.connect = refuse
+from captcha_fastai.all import *
+assert captcha_fastai.__file__.startswith(sys.argv[1]), captcha_fastai.__file__
+files = save_captchas(40, 'drawn', length=5, seed=3)
+print(sum(o.text==captcha_label(o.file) for o in Reader.load('pretrained').read(files)))"""
+    res = subprocess.run([sys.executable, '-W', 'ignore', '-c', 'import sys; sys.path.insert(0, sys.argv[1])\n'+code, tmp_path/'lib'], cwd=tmp_path, capture_output=True, text=True)
+    assert res.returncode == 0, res.stderr
+    assert int(res.stdout) >= 20, res.stdout
+
+def test_model_card(wheel):
+    "The description of the weights names the file that it describes"
+    import hashlib
+    at = 'captcha_fastai/pretrained/crnn_small/'
+    assert hashlib.sha256(wheel[at+'model.safetensors']).hexdigest() in wheel[at+'README.md'].decode('utf-8')
+    assert len(wheel[at+'model.safetensors']) < 5e6
+
 def test_sdist_is_the_project(built, tracked):
     "Whoever unpacks the sdist can build, read the lessons and run the tests"
     with tarfile.open(next(built.glob('*.tar.gz'))) as t: got = {Path(*Path(o.name).parts[1:]).as_posix() for o in t if o.isfile()}
