@@ -18,7 +18,7 @@ warnings.filterwarnings('ignore')
 import numpy as np
 import pandas as pd
 from fastai.basics import set_seed
-from captcha_fastai.all import CaptchaDataLoaders, Reader, adapt, captcha_learner, crnn_small, recipe_bs, score_texts
+from captcha_fastai.all import CaptchaDataLoaders, Reader, adapt, captcha_learner, crnn_small, reader_folder, recipe_bs, saved_description, score_texts
 from kinds import KINDS, known, pictures
 
 COLS = 'kind,arm,labels,seed,n,right,told,cer,seconds'.split(',')
@@ -26,7 +26,8 @@ COLS = 'kind,arm,labels,seed,n,right,told,cer,seconds'.split(',')
 def train(files, texts, chars, weights, seed, whole=False):
     "A reader trained on these pictures, the characters being known"
     set_seed(seed)
-    dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(crnn_small, len(files)), vocab=chars, size=(50,200) if weights else None)
+    dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(crnn_small, len(files)), vocab=chars,
+                                        size=saved_description(reader_folder(weights))['spec']['size'] if weights else None)
     learn = captcha_learner(dls, crnn_small, pretrained=weights or False)
     recipe = crnn_small.recipe
     if whole: crnn_small.recipe = replace(recipe, tune=recipe.tune|dict(halfway=0))

@@ -72,6 +72,8 @@ def _draw(n, folder, sample, chars, length, size, channels, like, fit_args, seed
     (half/'texts.json').write_text(json.dumps(texts), encoding='utf-8')
     half.rename(folder)
 
+_enough = 8   # sure readings that make a round worth training
+
 def _quietly(learn, cbs, start_epoch):
     with learn.no_bar(), learn.no_logging(): learn.fit_recipe(cbs=cbs, start_epoch=start_epoch)
 
@@ -132,21 +134,17 @@ def adapt(
             readings = reader.read(files, skip_bad=True, **told(reader))
             return sure_readings(readings, sure),[o.error for o in readings if o.error]
         last,reads,before = start,0.,None
-        if start and known:
+        if start and known and rounds:
             reader = Reader.load(start)
             reads = np.mean([o.text==t for o,t in zip(reader.read(known, **told(reader)), texts)])
             say(f"before any label was learnt, {reads:.0%} of the {len(known)} labelled pictures are read right")
-        if known and not (reads>=.5 and files and rounds): last = step('labels', known, texts, start)
+        if known and (reads<.5 or len(read(start)[0])<_enough): last = step('labels', known, texts, start)
         if not last: raise CaptchaError(f"{arch.__name__} has no weights to start from, and there is nothing to train on: draw some, or give labels")
         for i in range(rounds if files else 0):
             readings,left_out = read(last)
-            if len(readings)<8 and known and last==start:
-                last = step('labels', known, texts, start)
-                readings,_ = read(last)
-            if len(readings)<8: say(f"round {i+1}: only {len(readings)} readings are sure enough, so it ends here"); break
+            if len(readings)<_enough: say(f"round {i+1}: only {len(readings)} readings are sure enough, so it ends here"); break
             if (now := [(o.file,o.text) for o in readings])==before: say(f"round {i+1}: the sure readings are those of the round before, so it ends here"); break
             before = now
             last = step(f'round {i+1}', [*(o.file for o in readings), *known], [*(o.text for o in readings), *texts], start)
-        if known and last==start: last = step('labels', known, texts, start)   # no round was reached
         for o in left_out: say(f'left out: {o}')
         return Adapted(Reader.load(last), steps, left_out)

@@ -281,11 +281,8 @@ def _arch(name):
     return archs[name]
 
 def _finished(out, part):
-    "Stopped when all was done but for the tidying up: do that"
-    figures = Reader.load(out).facts['training']
-    with _claimed(part): _remove(part/'state.pth'); _remove(part/'steps')
-    say(f'{out} was finished before the stop')
-    print(json.dumps(_rounded(figures)))
+    "Was the training in `part` stopped when its reader had been saved? If it began with --overwrite, a reader says nothing"
+    return (out/'reader.json').exists() and (part/'asked.json').exists() and json.loads((part/'asked.json').read_text()).get('overwrite') is False
 
 @command
 def captcha_train(
@@ -311,8 +308,7 @@ def captcha_train(
     part = out.with_name(out.name+'.partial')
     if epochs is not None and epochs<1: raise CaptchaError(f"--epochs must be at least 1, not {epochs}")
     if out.exists() and resume and not part.exists(): raise CaptchaError(f"{out} is finished: there is nothing to resume")
-    if (out/'reader.json').exists() and resume and not overwrite: return _finished(out, part)
-    if out.exists() and not overwrite: raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")
+    if out.exists() and not overwrite and not (resume and _finished(out, part)): raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")
     if out.exists() and not (out/'reader.json').exists(): raise CaptchaError(f"{out} exists and is not a saved reader; give another --out")
     made = _arch(arch)
     if draw is not None and draw<1: raise CaptchaError(f"--draw must be at least 1, not {draw}")
@@ -322,12 +318,16 @@ def captcha_train(
     if length and alone: raise CaptchaError("--length tells --draw and --unlabelled how long texts are; give one of them as well")
     if length: _lengths(length)
     if epochs and not alone: raise CaptchaError("a training with --draw or --unlabelled has several steps, each with epochs of its own; leave --epochs out")
-    asked = dict(data=str(Path(data).resolve()), arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case, **more)
+    asked = dict(data=str(Path(data).resolve()), arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case, overwrite=overwrite, **more)
     kept = part/('state.pth' if alone else 'steps')
     with _claimed(part, kept.name):
         if resume: _check_resumable(part, asked, kept.name)
-        elif overwrite: _remove(kept)
-        elif kept.exists(): raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
+        if out.exists() and resume and not overwrite:   # all was done but for the tidying up
+            _remove(kept)
+            say(f'{out} was finished before the stop')
+            return print(json.dumps(_rounded(Reader.load(out).facts['training'])))
+        if overwrite and not resume: _remove(kept)
+        if kept.exists() and not resume: raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
         (part/'asked.json').write_text(json.dumps(asked))
         how = dict(valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case)
         try:

@@ -216,6 +216,19 @@ def test_killed_and_resumed(world):
     assert epochs in (['4','5','6'], ['3','4','5','6']), res.stderr
     assert (tmp/'long'/'reader.json').exists() and not (tmp/'long.partial').exists()
 
+def test_stopped_before_tidying_up(world, tmp_path, monkeypatch):
+    "The reader was saved, its checkpoint not yet removed: --resume does that, and says what the training would have said"
+    args = ('captcha_train', world[0]/'drawn', '--out', tmp_path/'r', '--epochs', 1)
+    def stopped(path): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(cli, '_remove', stopped)
+        assert inside(*args).returncode==130
+    assert (tmp_path/'r'/'reader.json').exists() and (tmp_path/'r.partial'/'state.pth').exists()
+    assert inside(*args).returncode==2
+    res = inside(*args, '--resume')
+    assert res.returncode==0 and 'was finished' in res.stderr, res.stderr
+    assert json.loads(res.stdout.splitlines()[-1])['n_train']==36 and not (tmp_path/'r.partial').exists()
+
 def test_steps_killed_and_resumed(world, tmp_path):
     "A training that draws first is killed in its second step; the first is not done again"
     tmp = world[0]
