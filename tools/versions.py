@@ -12,11 +12,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WHAT = 'import torch,fastai,fastcore; print(torch.__version__.split("+")[0], fastai.__version__, fastcore.__version__)'
 
+def works(exe, v):
+    "Is this a Python of that version? (pyenv leaves commands on the PATH that only say which version they are not)"
+    return subprocess.run([exe, '-c', 'import sys; print("%d.%d" % sys.version_info[:2])'], capture_output=True, text=True).stdout.strip()==v
+
 def find_python(v):
     "The interpreter of version `v`, or `None`"
-    if exe := shutil.which(f'python{v}'): return exe
-    found = sorted(Path(os.environ.get('PYENV_ROOT', Path.home()/'.pyenv')).glob(f'versions/{v}.*/bin/python{v}'))
-    return str(found[-1]) if found else None
+    found = sorted(Path(os.environ.get('PYENV_ROOT', Path.home()/'.pyenv')).glob(f'versions/{v}.*/bin/python{v}'), reverse=True)
+    return next((str(o) for o in [shutil.which(f'python{v}'), *found] if o and works(o, v)), None)
 
 def floors():
     "`fastai==...` and `fastcore==...`, the lowest that settings.ini allows"
