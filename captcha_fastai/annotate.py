@@ -154,10 +154,11 @@ def rename_labelled(
         if not old.is_file(): raise CaptchaError(f"{labels.file} names {name}, which is not there; nothing was renamed")
         if bad := set(text)&_not_in_names: raise CaptchaError(f"{min(bad)!r} in {text!r} can't be part of a label in a file name; nothing was renamed")
         i,to = 0,None
-        while to is None or to in taken or (to.exists() and to!=old): i,to = i+1,old.with_name(f'{text}_{i:04d}{old.suffix}')
-        taken.add(to)
-        new[old] = to
-    for old,to in new.items(): old.rename(to)
-    labels.rows = {labels.name(to):text for to,text in zip(new.values(), labels.rows.values())}
-    labels._write()
+        while to is None or str(to).casefold() in taken or (to.exists() and to!=old): i,to = i+1,old.with_name(f'{text}_{i:04d}{old.suffix}')
+        taken.add(str(to).casefold())     # to some disks ab and AB are one name
+        new[name] = to
+    for name,to in new.items():           # the CSV follows each step: it is never far from the truth
+        (root/name).rename(to)
+        labels.rows = {labels.name(to) if o==name else o:text for o,text in labels.rows.items()}
+        labels._write()
     return list(new.values())

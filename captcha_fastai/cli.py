@@ -14,7 +14,7 @@ import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # importing fastai calls it
 
 # %% ../nbs/13_cli.ipynb #3338e5d2
-import json, os, shutil, sys, time
+import hashlib, json, os, shutil, sys, time, traceback
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial, wraps
 from pathlib import Path
@@ -26,7 +26,7 @@ from fastcore.script import anno_parser
 from fastprogress.fastprogress import format_time
 from filelock import FileLock, Timeout
 
-from .core import CaptchaError, CaptchaImage, norm_text, open_picture, write_aside
+from .core import CaptchaError, CaptchaImage, naming, norm_text, open_picture, write_aside
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
 from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels, untar_captchas
 from .metrics import score_texts
@@ -44,8 +44,22 @@ def say(
     *args,   # What to print
 ): "Print to standard error: progress and warnings"; print(*args, file=sys.stderr, flush=True)
 
+def _readied():
+    "Let standard output take any file name: one that its encoding can't say is shown as the bytes it was, or by its codes"
+    if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='surrogateescape' if sys.stdout.encoding.lower() in ('utf-8','utf8') else 'backslashreplace')
+
+@contextmanager
+def _written():
+    "What was printed within is out at the end; if that fails, as on a full disk, it is not tried again when Python ends"
+    try: yield
+    finally:
+        try: sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+
 def command(func):
-    "A function as a command: called without arguments it reads `sys.argv` and exits with 0, 1 or 2"
+    "A function as a command: called without arguments it reads `sys.argv` and exits with 0, 1 or 2, or as the system has it: 70, 130, 141"
     @wraps(func)
     def main(*args, **kwargs):
         if args or kwargs: return func(*args, **kwargs)
@@ -56,11 +70,17 @@ def command(func):
         args = vars(parser.parse_args())
         args.pop('pdb', None); args.pop('xtra', None)
         variadic = args.pop('pictures', [])
-        try: func(*([args.pop('reader')] + variadic if variadic else []), **args)
+        _readied()
+        try:
+            with _written(): func(*([args.pop('reader')] + variadic if variadic else []), **args)
         except _SomeBad: sys.exit(1)
         except (CaptchaError, FileExistsError) as e: say(f'{func.__name__}: {e}'); sys.exit(2)
+        except BrokenPipeError: sys.exit(141)   # whoever read the output has gone, as `head` does
         except OSError as e: say(f"{func.__name__}: {e.strerror or e}{f': {e.filename}' if e.filename else ''}"); sys.exit(2)
         except KeyboardInterrupt as e: say(f"\n{func.__name__}: stopped{'; ' + e.args[0] if e.args else ''}"); sys.exit(130)
+        except Exception:
+            say(f"{traceback.format_exc()}{func.__name__}: a fault of captcha_fastai, not of what you gave it; please report it with the lines above")
+            sys.exit(70)
         sys.exit(0)
     return main
 
@@ -248,17 +268,23 @@ def train_adapted(
     return res.reader,figures,[*dls.report.left_out, *res.left_out]
 
 # %% ../nbs/13_cli.ipynb #9d452668
+def _asked(part):
+    "The options that the work in `part` was begun with"
+    try: return dict(json.loads((part/'asked.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError): raise CaptchaError(f"{part} is damaged: its asked.json is missing or can't be read; remove that folder and start anew") from None
+
 def _check_asked(part, asked):
-    "Was the work in `part` begun with the same options?"
-    was = json.loads((part/'asked.json').read_text())
+    "Was the work in `part` begun with the same options, and on the same pictures?"
+    was = _asked(part)
     if differ := [k for k in asked if was.get(k)!=asked[k]]:
+        if differ[0]=='pictures': raise CaptchaError(f"cannot resume {part}: the pictures or their texts have changed since it was started; bring them back, or start anew with --overwrite")
         then,now = ('the default' if o is None else repr(o) for o in (was.get(differ[0]), asked[differ[0]]))
         raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {then}, not {now}; give what was given then, or remove that folder")
 
 def _check_resumable(part, asked, keep='state.pth'):
     "Is there a training to go on with, and was it started with the same options?"
-    if (part/'asked.json').exists(): _check_asked(part, asked)
     if not (part/keep).exists(): raise CaptchaError(f"nothing to resume: there is no {part/keep}")
+    _check_asked(part, asked)
 
 def _remove(path):
     if path.is_dir(): shutil.rmtree(path)
@@ -282,7 +308,7 @@ def _arch(name):
 
 def _finished(out, part):
     "Was the training in `part` stopped when its reader had been saved? If it began with --overwrite, a reader says nothing"
-    return (out/'reader.json').exists() and (part/'asked.json').exists() and json.loads((part/'asked.json').read_text()).get('overwrite') is False
+    return (out/'reader.json').exists() and (part/'asked.json').exists() and _asked(part).get('overwrite') is False
 
 @command
 def captcha_train(
@@ -318,7 +344,8 @@ def captcha_train(
     if length and alone: raise CaptchaError("--length tells --draw and --unlabelled how long texts are; give one of them as well")
     if length: _lengths(length)
     if epochs and not alone: raise CaptchaError("a training with --draw or --unlabelled has several steps, each with epochs of its own; leave --epochs out")
-    asked = dict(data=str(Path(data).resolve()), arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case, overwrite=overwrite, **more)
+    pictures = hashlib.sha256(json.dumps([(str(f),t) for f,t in zip(*labelled(data)[1:])]).encode()).hexdigest()
+    asked = dict(data=str(Path(data).resolve()), pictures=pictures, arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case, overwrite=overwrite, **more)
     kept = part/('state.pth' if alone else 'steps')
     with _claimed(part, kept.name):
         if resume: _check_resumable(part, asked, kept.name)
@@ -328,15 +355,18 @@ def captcha_train(
             return print(json.dumps(_rounded(Reader.load(out).facts['training'])))
         if overwrite and not resume: _remove(kept)
         if kept.exists() and not resume: raise CaptchaError(f"{part} holds a training that was stopped; go on with --resume, or start anew with --overwrite")
-        (part/'asked.json').write_text(json.dumps(asked))
+        write_aside(part/'asked.json', lambda f: f.write_text(json.dumps(asked), encoding='utf-8'))
         how = dict(valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case)
         try:
             if alone: _,reader,figures,left_out = train_reader(data, made, kept, epochs, resume=resume, **how)
             else: reader,figures,left_out = train_adapted(data, made, kept, **more, **how)
+            reader.save(out, overwrite=overwrite, work=part)
         except KeyboardInterrupt:
             if not kept.exists(): raise
             raise KeyboardInterrupt('go on with the same command and --resume') from None
-        reader.save(out, overwrite=overwrite)
+        except OSError:
+            if kept.exists(): say(f"what was trained so far is in {part}: mend what the next line names, then give the same command and --resume")
+            raise
         _remove(kept)
     say(f'saved {reader} to {out}')
     print(json.dumps(_rounded(figures)))
@@ -380,12 +410,18 @@ def _check_new(csv):
     if csv and Path(csv).exists(): raise CaptchaError(f"{csv} exists already; give another name to --csv")
     if csv and not Path(csv).parent.is_dir(): raise CaptchaError(f"cannot write {csv}: there is no folder {Path(csv).parent}")
 
+def _check_names(files):
+    "A CSV is UTF-8; a name on the disk may be any bytes"
+    for f in map(str, files):
+        if not f.isascii() and (shown := f.encode(errors='replace').decode())!=f: raise CaptchaError(f"the name of {shown} is not UTF-8 and can't stand in a CSV; rename the file, or leave --csv out")
+
 def write_csv(
     path:str|Path,  # File to write
     readings,       # `Reading`s; those with an error are left out
     **cols,         # More columns: a list each, as long as `readings`
 ):
     "Write readings as a CSV that `captcha_train` and `captcha_eval` take as labels"
+    _check_names(o.file for o in readings)
     rel = lambda f: os.path.relpath(f, Path(path).parent)
     df = pd.DataFrame(dict(file=[rel(o.file) for o in readings], text=[o.text for o in readings],
                            confidence=[f'{o.confidence:.4f}' for o in readings]) | cols)
@@ -434,14 +470,14 @@ def read_on(
     if kept and kept.exists():
         whole = kept.read_bytes().rpartition(b'\n')[0]   # a line that has no end was cut off by the stop
         for o in whole.splitlines():
-            o = json.loads(o)
-            done[o['file']] = Reading(**o | dict(file=Path(o['file'])))
+            try: o = json.loads(o); done[o['file']] = Reading(**o | dict(file=Path(o['file'])))
+            except (ValueError, TypeError, KeyError): raise CaptchaError(f"{kept} is damaged; remove {kept.parent} to read anew") from None
         os.truncate(kept, len(whole)+bool(whole))
     for i in range(0, len(files), chunk):
         part = files[i:i+chunk]
         new = reader.read([f for f in part if str(f) not in done], skip_bad=True, **kwargs)
         if kept and new:
-            with open(kept, 'a') as f:
+            with naming(kept), open(kept, 'a') as f:
                 f.writelines(json.dumps(vars(o) | dict(file=str(o.file)))+'\n' for o in new)
                 f.flush(); os.fsync(f.fileno())
         new = {str(o.file):o for o in new}
@@ -483,13 +519,14 @@ def captcha_read(
     made,files = Reader.load(reader),_expand(pictures)
     known = dict(constraint=_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
     if csv:
+        _check_names(files)
         part = Path(f'{csv}.partial')
         kept = part/'readings.jsonl'
         with _claimed(part, kept.name, 'captcha_read', '--csv'):
             asked = dict(folder=os.getcwd(), reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars, pattern=pattern,
                          lexicon=lexicon and file_sha256(Path(lexicon)), min_confidence=min_confidence)
             if kept.exists(): _check_asked(part, asked); say(f"going on from {part}")
-            (part/'asked.json').write_text(json.dumps(asked))
+            write_aside(part/'asked.json', lambda f: f.write_text(json.dumps(asked), encoding='utf-8'))
             try: readings = _told(read_on(made, files, kept, **known))
             except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
             if any(not o.error for o in readings): write_csv(csv, readings)

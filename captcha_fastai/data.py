@@ -316,6 +316,7 @@ def check_data(
         text = norm_text(str(text)).strip()
         bad = [c for c in text if vocab is not None and c not in vocab]
         reason = (o.error or (f"{picture_name(o.file)}: its label is empty" if not text else None) or
+                  (f"{picture_name(o.file)}: its label holds bytes that are no UTF-8; rename it" if any('\ud800'<=c<='\udfff' for c in text) else None) or
                   (f"{picture_name(o.file)}: character {bad[0]!r} of its label {text!r} is not in the vocabulary {vocab.chars!r}" if bad else None))
         if reason: left_out.append((i, o.file, reason)); opened.pop(o.file, None)
         else: good.append(o); texts.append(text)
@@ -357,8 +358,10 @@ class CaptchaDataLoaders(DataLoaders):
         items = list(zip([o.file for o in report.facts], report.labels))
         splitter_given = splitter is not None
         if splitter is None: splitter = RandomSplitter(max(valid_pct, (1+1e-6)/len(fnames)) if valid_pct else 0, seed=seed)
-        chosen,bad = set(map(int, splitter(fnames)[1])),{i for i,_,_ in report.left_out}
-        valid = [new for new,old in enumerate(i for i in range(len(fnames)) if i not in bad) if old in chosen]
+        chosen,bad,first = set(map(int, splitter(fnames)[1])),{i for i,_,_ in report.left_out},{}
+        places = [i for i in range(len(fnames)) if i not in bad]
+        if not splitter_given: places = [first.setdefault(o.digest, i) for i,o in zip(places, report.facts)]   # equal pictures go where the first of them goes
+        valid = [new for new,old in enumerate(places) if old in chosen]
         if len(valid)==len(items): raise CaptchaError(f"{len(items)} picture(s) leave none to train on; add pictures, or set valid_pct=0")
         if not valid and (valid_pct or splitter_given): raise CaptchaError("the split leaves no picture to validate on; give more pictures, or valid_pct=0")
         report.valid = set(valid)

@@ -11,7 +11,7 @@ __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'bfloat16_gain', 'fast
            'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
-import math, random, time, warnings
+import io, math, random, time, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -394,7 +394,9 @@ class Checkpoint(Callback):
         opt = self.opt.state_dict()
         state = dict(epoch=self.epoch+1, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
                      torch_rng=torch.get_rng_state(), random_rng=random.getstate(), dl_rng=self.dls.train.rng.getstate())
-        write_aside(self.file, lambda f: torch.save(state, f))
+        whole = io.BytesIO()
+        torch.save(state, whole)    # to a file itself torch would call a full disk a RuntimeError
+        write_aside(self.file, lambda f: f.write_bytes(whole.getbuffer()))
 
     def _restore(self, d):
         self.model.load_state_dict(d['model'])

@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastai.basics import Normalize, default_device
@@ -28,7 +29,7 @@ from fastai.data.all import ToTensor
 from fastcore.all import L, risinstance
 
 import captcha_fastai
-from .core import CaptchaError, PictureError, Vocab, open_picture, picture_name
+from .core import CaptchaError, PictureError, Vocab, naming, open_picture, picture_name
 from .rules import Constraint
 from .weights import empty_model, file_sha256, format_version, reader_folder, saved_description, saved_tensors
 from .learner import archs, fast_bfloat16, targets
@@ -230,24 +231,26 @@ def _same_answers(self, other):
 def _save(self,
     path,                  # Folder to make
     overwrite:bool=False,  # Put it in the place of one that is there?
+    work=None,             # Folder, on the same disk, to prepare it in; beside `path` if `None`
 )->Path:
     "Save as a folder of safetensors and JSON; it counts only once the copy reads the same as this reader"
     path = Path(path)
     if path.exists() and not overwrite: raise CaptchaError(f"{path} exists already; choose another name, or give overwrite=True")
     if path.exists() and not (path/'reader.json').exists(): raise CaptchaError(f"{path} exists and is not a saved reader; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
+    aside = partial(tempfile.mkdtemp, prefix=f'.{path.name}.', dir=work or path.parent)
+    tmp = Path(aside())
+    facts = dict(captcha_fastai=captcha_fastai.__version__, torch=version('torch'), fastai=version('fastai'))
+    self.facts = {'versions':facts, **self.facts}
     try:
-        save_file({k:v.detach().cpu().contiguous() for k,v in self.model.state_dict().items()}, tmp/'model.safetensors')
-        facts = dict(captcha_fastai=captcha_fastai.__version__, torch=version('torch'), fastai=version('fastai'))
-        self.facts = {'versions':facts, **self.facts}
-        (tmp/'reader.json').write_text(json.dumps(_to_dict(self, file_sha256(tmp/'model.safetensors')), indent=1, ensure_ascii=False), encoding='utf-8')
+        with naming(path):
+            (tmp/'model.safetensors').write_bytes(save({k:v.detach().cpu().contiguous() for k,v in self.model.state_dict().items()}))
+            (tmp/'reader.json').write_text(json.dumps(_to_dict(self, file_sha256(tmp/'model.safetensors')), indent=1, ensure_ascii=False), encoding='utf-8')
         if not _same_answers(self, type(self).load(tmp, device=self.device)):
             raise CaptchaError(f"the saved copy reads differently from the reader it was made of; nothing was saved to {path}")
         tmp.chmod(0o755)
-        (tmp/'model.safetensors').chmod((tmp/'reader.json').stat().st_mode)   # safetensors makes it its owner's alone
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
+            old = aside()
             os.replace(path, old); os.replace(tmp, path); shutil.rmtree(old)
         else: os.rename(tmp, path)
     except BaseException:

@@ -19,6 +19,7 @@ import numpy as np, matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
+from .core import naming
 
 # %% ../nbs/01_synth.ipynb #8f03b329
 FONT_DIR = Path(matplotlib.get_data_path())/'fonts'/'ttf'
@@ -383,5 +384,5 @@ def save_captchas(
     for i in range(n):
         text,im = draw(i)
         res.append(out/f'{text}_{i:0{d}d}.png')
-        im.save(res[-1])
+        with naming(res[-1]): im.save(res[-1])
     return res
