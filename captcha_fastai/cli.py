@@ -69,6 +69,8 @@ def command(func):
         parser.error = error
         args = vars(parser.parse_args())
         args.pop('pdb', None); args.pop('xtra', None)
+        for k,v in args.items():   # as a script's variable that was never set
+            if v=='' or isinstance(v, list) and '' in v: error(f"{k} is empty")
         variadic = args.pop('pictures', [])
         _readied()
         try:
@@ -89,9 +91,10 @@ def _metavar(name): return Annotated[str, dict(metavar=name)]   # what `--help` 
 
 def _lengths(text):
     "'5' to 5, '4-6' to (4,6)"
-    try: a,*b = map(int, str(text).split('-'))
+    try: a,b = map(int, text.split('-') if '-' in text else [text,text])
     except ValueError: raise CaptchaError(f"a length is a number or a range like 4-6, not {text!r}") from None
-    return (a,b[0]) if b else a
+    if not 1<=a<=b: raise CaptchaError(f"a length is at least 1, and a range goes upwards, unlike {text!r}")
+    return (a,b) if '-' in text else a
 
 def _checked(out, seed):
     "The path that --out names"

@@ -157,8 +157,10 @@ class Reader:
             ids,lp = found.ids[:,0].cpu(),found.log_probs[:,0].cpu()
         else:
             out = self.loss_func.activation(self.logits(xs, half)).cpu()
-            ids = self.loss_func.decodes(out) if constraint is None else self.loss_func.search(out, constraint).ids[:,0]
+            found = None if constraint is None else self.loss_func.search(out, constraint)
+            ids = self.loss_func.decodes(out) if found is None else found.ids[:,0]
             lp = self.loss_func.log_prob(out, ids)
+        if found is not None and found.log_probs[:,0].isneginf().any(): raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
         return list(zip(self.vocab.decode_batch(ids), lp.exp().clamp(max=1.).tolist()))
 
     def _read_batch(self, pictures, opened, constraint):

@@ -175,7 +175,7 @@ def _text(text, st, rng):
         ws = np.array([_box(g, m)[0] for (g,_),m in zip(gs,scaled)])
         width = ws.sum() + gaps.sum()*px
         if width <= w-2*margin: break
-        if px <= 6: raise ValueError(f'{text!r} does not fit in {w} pixels: shorten it, or give the style a wider size')
+        if px <= 6: raise ValueError(f'{text[:20]!r}{"..." if len(text)>20 else ""} does not fit in {w} pixels: shorten it, or give the style a wider size')
         px = max(min(px-1, int(px*(w-2*margin)/width)), 6)
     x = (w-width)/2 if st.left is None else max(min(left, w-margin-width), margin)
     a = np.zeros((h,w), 'u1')
@@ -379,10 +379,15 @@ def save_captchas(
         raise ValueError(f"{', '.join(map(repr, sorted(bad)))} cannot be part of a label in a file name: leave it out of chars")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f'{out} exists and is not an empty folder: choose another, or empty it')
-    draw,d,res = _sampler(chars, length, style, seed), max(4, len(str(n-1))), []
+    draw,d,res,new = _sampler(chars, length, style, seed), max(4, len(str(n-1))), [], not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    for i in range(n):
-        text,im = draw(i)
-        res.append(out/f'{text}_{i:0{d}d}.png')
-        with naming(res[-1]): im.save(res[-1])
+    try:
+        for i in range(n):
+            text,im = draw(i)
+            res.append(out/f'{text}_{i:0{d}d}.png')
+            with naming(res[-1]): im.save(res[-1])
+    except BaseException:   # a text that doesn't fit, a full disk, a stop: the same call draws the same again
+        for o in res: o.unlink(missing_ok=True)
+        if new: out.rmdir()
+        raise
     return res

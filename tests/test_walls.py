@@ -1,12 +1,14 @@
-"Bad input, damaged files and folders from strangers: each gets one clear line; the table of what was tried is printed at the end of the run"
-import io, json, os, shutil, struct, unicodedata, zlib
+"Bad input, damaged files, full disks and folders from strangers: each gets one clear line; the table of what was tried is printed at the end of the run"
+import csv, io, json, os, shutil, struct, subprocess, sys, unicodedata, zlib
 
 import pytest, torch
+from fastcore.script import anno_parser
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from captcha_fastai.all import CaptchaDataLoaders, CaptchaError, Reader, captcha_learner, crnn_small, open_picture, save_captchas
+from captcha_fastai import cli
+from captcha_fastai.all import CaptchaDataLoaders, CaptchaError, Reader, captcha_learner, crnn_small, open_picture, rename_labelled, save_captchas
 from conftest import WALLS
-from test_commands import inside
+from test_commands import ENV, args_for, inside, run
 
 def add(what, said): WALLS.append((what, said))
 
@@ -33,11 +35,16 @@ def whole():
     b = io.BytesIO(); Image.effect_noise((200,50), 50).save(b, 'PNG')
     return b.getvalue()
 
+def postscript():
+    "Pillow would have Ghostscript run it"
+    b = io.BytesIO(); Image.new('L', (200,50), 200).save(b, 'EPS')
+    return b.getvalue()
+
 PICTURES = {'zero bytes':(b'', 'not a picture, or empty'), 'cut in the middle':(lambda: whole()[:4000], 'truncated'), '0x0 pixels':(png(0,0), 'not a picture'),
             '20000x20000 pixels in a kilobyte':(png(20000,20000), '400000000 pixels'), '9000x9000 pixels':(png(9000,9000), '9000x9000 pixels'),
             'fewer rows than it says':(png(200,50), 'truncated'), 'HTML named .png':(b'<html></html>', 'not a picture'), 'text named .png':(b'2w4y7', 'not a picture'),
             'an animated GIF':(lambda: frames('GIF'), '2 frames'), 'an animated PNG':(lambda: frames('PNG'), '2 frames'), 'a TIFF of two pages':(lambda: frames('TIFF'), '2 frames'),
-            'random bytes':(bytes(range(256))*4, 'not a picture')}
+            'random bytes':(bytes(range(256))*4, 'not a picture'), 'a PostScript program named .png':(lambda: postscript(), 'not a picture')}
 
 @pytest.mark.parametrize('what', PICTURES)
 def test_picture(what, tmp_path):
@@ -61,11 +68,13 @@ def zero(d): (d/'2bm.png').write_bytes(b'')
 def html(d): (d/'2bm.png').write_bytes(b'<html>')
 def no_label(d): (d/'22b_0.png').rename(d/'_0.png')
 def unreadable(d): (d/'22b_0.png').chmod(0)
+def bytes_name(d): os.rename(d/'22b_0.png', os.fsencode(d)+b'/\xff2b.png')
 def one(d): [o.unlink() for o in list(d.glob('*.png'))[1:]]
 def none(d): [o.unlink() for o in d.glob('*.png')]
 BAD_FOLDERS = {'a broken link':(link_nowhere, '2bm.png: no such file'), 'a pipe named .png':(pipe, 'no file'), 'an empty file':(zero, '2bm.png: not a picture'),
                'HTML named .png':(html, '2bm.png: not a picture'), 'a name that begins with _':(no_label, 'its label is empty'), 'one picture':(one, 'leave none to train on'),
-               'no picture':(none, 'no pictures in'), 'a file one may not read':(unreadable, 'Permission denied')}
+               'no picture':(none, 'no pictures in')}
+if sys.platform=='linux': BAD_FOLDERS['a name that is no UTF-8'] = bytes_name,'holds bytes that are no UTF-8'   # others don't have such names
 
 def loop(d): (d/'loop').symlink_to(d, target_is_directory=True)
 def folder_named_png(d): (d/'sub.png').mkdir()
@@ -85,7 +94,6 @@ def folder(good, tmp_path, change):
 
 @pytest.mark.parametrize('what', BAD_FOLDERS)
 def test_bad_folder(what, good, tmp_path):
-    if what=='a file one may not read' and os.geteuid()==0: pytest.skip('root may read everything')
     change,says = BAD_FOLDERS[what]
     code,line = train(folder(good, tmp_path, change), tmp_path/'r')
     assert code==2 and says in line and not (tmp_path/'r').exists() and not (tmp_path/'r.partial').exists(), line
@@ -122,21 +130,190 @@ def test_table_of_many_rows(good, tmp_path):
     assert code==2 and '100000 of 100000 pictures' in line, line
     add('a table: 10^5 rows of missing files', line.replace(str(tmp_path), 'DIR'))
 
-OPTIONS = {('--valid-pct','nan'):'valid_pct', ('--valid-pct','-0.1'):'valid_pct', ('--valid-pct','1'):'valid_pct', ('--seed','-1'):'--seed goes from', ('--seed',str(2**70)):'--seed goes from',
-           ('--seed','x'):'--seed', ('--arch',''):"no arch ''", ('--epochs','0'):'--epochs must be', ('--epochs','1e9'):'--epochs', ('--out',''):'--out must name', ('--bogus','1'):'--bogus'}
+# Options: for each command, each option that takes a value, wrong ones and what is said of them
 
-@pytest.mark.parametrize('option', OPTIONS, ids=' '.join)
-def test_option(option, good, tmp_path):
-    code,line = train(good, tmp_path/'r', *option)
-    assert code==2 and OPTIONS[option] in line, line
-    add(f"an option: {' '.join(option)}", line.replace(str(tmp_path), 'DIR'))
+length = {'0':'at least 1', '-2':'a number or a range', 'x':'a number or a range', '6-4':'goes upwards', '4-':'a number or a range', '1-2-3':'a number or a range', '':'length is empty'}
+known = {'--length':length | {'99':'no room for a text', 'seen2':'a number or a range'}, '--chars':{'?':'not in the vocabulary', '':'chars is empty'},
+         '--pattern':{'[':"without its ']'", '(a':"')' is missing", 'a{9':"'}' is missing", '(2{500}){500}':'more than 100 repeats', '':'pattern is empty'},
+         '--lexicon':{'nowhere':'cannot read the lexicon', '/dev/null':'the lexicon is empty', '.':'cannot read the lexicon'}}
+sure = {'--min-confidence':{'x':'invalid float', '2':'from 0 to 1', '-1':'from 0 to 1', 'nan':'from 0 to 1'}}
+table = {'--csv':{'nowhere/a.csv':'there is no folder', '{good}':'exists already', '':'csv is empty'}}
+seed = {'--seed':{'-1':'--seed goes from', str(2**70):'--seed goes from', 'x':'invalid int', '1e9':'invalid int'}}
+OPTIONS = {('captcha_draw', '2', '--out', 'NEW'):seed | {'--length':{k:v for k,v in length.items()} | {'999':'does not fit'}, '--chars':{'':'chars is empty', '/':'cannot be part of a label', '😀':'no glyph'},
+                '--style':{'baroque':"unknown style 'baroque'", 'classic,,':"unknown style ''", '':'style is empty'}, '--out':{'':'out is empty', '{good}':'not an empty folder'}},
+           ('captcha_train', '{good}', '--out', 'NEW', '--draw', '2'):{'--length':length, '--draw':{'0':'--draw must be', 'x':'invalid int'}},
+           ('captcha_train', '{good}', '--out', 'NEW'):seed | {'--valid-pct':{'nan':'valid_pct', '-0.1':'valid_pct', '1':'valid_pct', 'x':'invalid float'}, '--arch':{'':'arch is empty', 'yolo':"no arch 'yolo'"},
+                '--epochs':{'0':'--epochs must be', '-3':'--epochs must be', '1e9':'invalid int'}, '--out':{'':'out is empty', '{good}':'exists already'}, '--chars':{'22':'occurs twice', '2':'not in the vocabulary', '':'chars is empty'},
+                '--unlabelled':{'nowhere':'no such folder', '{good}':'has a label already', '':'unlabelled is empty'}, '--bogus':{'1':'--bogus'}},
+           ('captcha_eval', 'pretrained', '{good}'):known | sure | table | {'--show':{'-1':'--show must be', 'x':'invalid int'}},
+           ('captcha_read', 'pretrained', '{good}'):known | sure | table,
+           ('captcha_annotate', '{good}'):known | {'--csv':{'{good}':'Is a directory', '':'csv is empty'}, '--n':{'0':'--n must be', '-1':'--n must be', 'x':'invalid int'}, '--reader':{'nowhere':'no saved reader', '':'reader is empty'}},
+           ('captcha_demo', '--out', 'NEW'):{'--data':{'nowhere':'no such file or folder', '':'data is empty'}, '--out':{'{good}':'exists already', '':'out is empty'}}}
+CASES = [(cmd,option,value,says) for cmd,options in OPTIONS.items() for option,values in options.items() for value,says in values.items()]
 
-@pytest.mark.skipif(os.geteuid()==0, reason='root may write everywhere')
+def test_every_option_is_tried():
+    for name in {cmd[0] for cmd in OPTIONS}:
+        there = {o for a in anno_parser(getattr(cli, name).__wrapped__, prog=name)._actions if a.option_strings and a.nargs!=0 for o in a.option_strings} - {'--xtra'}
+        assert there<={o for cmd,options in OPTIONS.items() if cmd[0]==name for o in options}, name
+
+@pytest.mark.parametrize('case', CASES, ids=lambda c: ' '.join([c[0][0], *c[1:3]])[:60])
+def test_option(case, good, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cmd,option,value,says = case
+    fill = lambda o: o.replace('NEW', 'new').replace('{good}', str(good))
+    before = sorted(good.iterdir())
+    res = inside(*map(fill, cmd), option, fill(value))
+    lines = [o for o in res.stderr.splitlines() if o.strip()]
+    assert res.returncode==2 and says in lines[-1] and not res.stdout, (lines, res.stdout)
+    if option!='--unlabelled': assert len(lines)==1, lines     # what has a label is known once the labels have been looked at
+    assert sorted(good.iterdir())==before and not [o.name for o in tmp_path.iterdir()]
+    add(f'an option: {cmd[0][8:]} {option} {value[:20]!r}', lines[-1].replace(str(good), 'GOOD'))
+
+# What is read and written without the right to
+
+def humble(*args):
+    "Run a command without the right of root to read and write everything"
+    rights = ['setpriv', '--bounding-set=-dac_override,-dac_read_search', '--inh-caps=-all'] if os.geteuid()==0 else []
+    if rights and not shutil.which('setpriv'): pytest.skip('root may read and write everything, and there is no setpriv to take that from it')
+    return subprocess.run([*rights, *args_for(*args)], capture_output=True, text=True, env=ENV, timeout=300)
+
+def test_unreadable(good, tmp_path):
+    d = folder(good, tmp_path, unreadable)
+    res = humble('captcha_train', d, '--out', tmp_path/'r', '--epochs', 1)
+    line = res.stderr.splitlines()[-1]
+    assert res.returncode==2 and 'Permission denied' in line and '22b_0.png' in line and not list(tmp_path.glob('r*')), res.stderr
+    add('a folder: a file one may not read', line.replace(str(tmp_path), 'DIR'))
+
 def test_unwritable(good, tmp_path):
-    tmp_path.chmod(0o500)
-    code,line = train(good, tmp_path/'r')
-    tmp_path.chmod(0o700)
-    assert code==2 and 'Permission denied' in line, line
+    (tmp_path/'closed').mkdir(mode=0o500)
+    res = humble('captcha_train', good, '--out', tmp_path/'closed'/'r', '--epochs', 1)
+    line = res.stderr.splitlines()[-1]
+    assert res.returncode==2 and 'Permission denied' in line and len(res.stderr.splitlines())==1, res.stderr
+    add('an option: --out in a folder one may not write to', line.replace(str(tmp_path), 'DIR'))
+
+# Full disks
+
+@pytest.fixture
+def disk(tmp_path):
+    "A function that makes a disk of so many kilobytes, or changes its size"
+    at = tmp_path/'disk'
+    at.mkdir()
+    def make(kb):
+        there = os.path.ismount(at)
+        res = subprocess.run(['mount', '-t', 'tmpfs', '-o', f"{'remount,' if there else ''}size={kb}k", 'tmpfs', at], capture_output=True, text=True) if shutil.which('mount') else None
+        if not res or res.returncode: pytest.skip('needs the right to mount a small disk')
+        return at
+    yield make
+    if os.path.ismount(at): subprocess.run(['umount', at], check=True)
+
+def full(what, res, *names):
+    line = [o for o in res.stderr.splitlines() if o.strip()][-1]
+    assert res.returncode==2 and 'No space left on device' in line and 'Traceback' not in res.stderr and all(o in line for o in names), res.stderr
+    add(f'a full disk: {what}', line)
+
+def test_no_room_for_the_checkpoint(good, disk):
+    at = disk(1000)
+    full('no room for the checkpoint', inside('captcha_train', good, '--out', at/'r', '--epochs', 1), 'state.pth')
+    assert not list(at.iterdir())
+
+def test_no_room_for_the_reader(good, disk):
+    "The training is done, its reader can't be saved: what was trained is kept, and saved once there is room; an old reader stays as it was"
+    at = disk(40000)
+    args = 'captcha_train',good,'--out',at/'r','--epochs',1
+    assert inside(*args).returncode==0
+    old = (at/'r'/'model.safetensors').read_bytes()
+    disk((len(old)+12_800_000)//1024 + 500)   # old reader and checkpoint fit, no second reader
+    res = inside(*args, '--seed', 7, '--overwrite')
+    full('no room for the reader', res, 'r')
+    assert '--resume' in res.stderr and (at/'r.partial'/'state.pth').exists()
+    assert sorted(o.name for o in at.iterdir())==['r','r.partial'] and (at/'r'/'model.safetensors').read_bytes()==old and Reader.load(at/'r')
+    disk(60000)
+    assert inside(*args, '--seed', 7, '--overwrite', '--resume').returncode==0
+    assert (at/'r'/'model.safetensors').read_bytes()!=old and [o.name for o in at.iterdir()]==['r']
+
+def test_no_room_for_readings(good, disk, tmp_path):
+    many = tmp_path/'many'
+    many.mkdir()
+    for i in range(60): os.link(sorted(good.iterdir())[i%12], many/f'{i:02d}.png')
+    at = disk(8)
+    args = 'captcha_read','pretrained',many,'--csv',at/'read.csv'
+    full('no room for readings', inside(*args), 'readings.jsonl')
+    disk(100)
+    assert inside(*args).returncode==0
+    with open(at/'read.csv', newline='') as f: assert [o['file'][-6:] for o in csv.DictReader(f)]==[f'{i:02d}.png' for i in range(60)]
+    assert [o.name for o in at.iterdir()]==['read.csv']
+
+def test_no_room_for_drawings(disk):
+    full('no room for drawings', inside('captcha_draw', 40, '--out', disk(100)/'d'), '.png')
+    assert not list(disk(100).iterdir())
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full here')
+def test_output_to_a_full_disk(good):
+    with open('/dev/full', 'w') as f: res = subprocess.run(args_for('captcha_read', 'pretrained', good), stdout=f, stderr=subprocess.PIPE, text=True, env=ENV, timeout=300)
+    full('standard output', res)
+
+def test_nobody_reads_the_output(good):
+    r,w = os.pipe()
+    os.close(r)
+    res = subprocess.run(args_for('captcha_read', 'pretrained', good), stdout=w, stderr=subprocess.PIPE, text=True, env=ENV, timeout=300)
+    os.close(w)
+    assert res.returncode==141 and not res.stderr, res.stderr
+
+@pytest.mark.skipif(sys.platform!='linux', reason='other systems have no such names')
+def test_names_that_are_bytes(good, tmp_path):
+    "A name that is no UTF-8 is printed as the bytes it was, and can't stand in a CSV"
+    name = os.fsencode(tmp_path)+b'/\xff2b.png'
+    shutil.copy(next(good.iterdir()), name)
+    res = subprocess.run(args_for('captcha_read', 'pretrained', os.fsdecode(name)), capture_output=True, env=ENV|{'PYTHONUTF8':'1'}, timeout=300)
+    assert res.returncode==0 and res.stdout.startswith(name+b'\t'), res.stderr
+    res = inside('captcha_read', 'pretrained', tmp_path, '--csv', tmp_path/'a.csv')
+    assert res.returncode==2 and 'is not UTF-8' in res.stderr and len(res.stderr.splitlines())==1 and not list(tmp_path.glob('a.csv*'))
+    add('a picture: --csv, and a name that is no UTF-8', res.stderr.strip().replace(str(tmp_path), 'DIR'))
+
+# What a stop, or a hand, has left
+
+def test_damaged_leftovers(good, tmp_path):
+    shutil.copytree(good, tmp_path/'good')
+    part,args = tmp_path/'r.partial',('captcha_train', tmp_path/'good', '--out', tmp_path/'r', '--epochs', 3)
+    def stop(*_, **__): raise KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(Reader, 'save', stop)
+        assert inside(*args).returncode==130
+    kept = {o:(part/o).read_bytes() for o in ('state.pth','asked.json')}
+    def resumed(what, says, file=None, data=b''):
+        if file: (part/file).write_bytes(data)
+        res = inside(*args, '--resume')
+        line = [o for o in res.stderr.splitlines() if o.strip()][-1]
+        assert res.returncode==2 and says in line and 'Traceback' not in res.stderr, res.stderr
+        if file: assert (part/file).read_bytes()==data; (part/file).write_bytes(kept[file])
+        add(f'--resume: {what}', line.replace(str(tmp_path), 'DIR'))
+    resumed('options cut short', 'asked.json', 'asked.json', kept['asked.json'][:20])
+    resumed('options of no bytes', 'asked.json', 'asked.json')
+    resumed('options that are a list', 'asked.json', 'asked.json', b'[1]')
+    resumed('a checkpoint cut short', "state.pth is damaged", 'state.pth', kept['state.pth'][:5000])
+    resumed('a checkpoint of another kind', "state.pth is damaged", 'state.pth', b'half a file')
+    first = next((tmp_path/'good').iterdir())
+    os.rename(first, tmp_path/'away.png')
+    resumed('a picture is gone', 'the pictures or their texts have changed')
+    os.rename(tmp_path/'away.png', first)
+    res = inside(*args, '--resume')
+    assert res.returncode==0 and not part.exists(), res.stderr
+    rows = tmp_path/'a.csv.partial'
+    rows.mkdir()
+    for what,lines,says in (('readings without their options', b'', 'asked.json'), ('readings that are none', b'{"file":1}\nx\n', 'readings.jsonl')):
+        (rows/'readings.jsonl').write_bytes(lines)
+        if says=='readings.jsonl':
+            with pytest.raises(CaptchaError, match=says): list(cli.read_on(None, [], rows/'readings.jsonl'))
+        else:
+            res = inside('captcha_read', 'pretrained', good, '--csv', tmp_path/'a.csv')
+            assert res.returncode==2 and says in res.stderr and len(res.stderr.splitlines())==1, res.stderr
+            add(f'--csv: {what}', res.stderr.strip().replace(str(tmp_path), 'DIR'))
+
+def test_names_that_differ_in_case_only(good, tmp_path):
+    "To some disks ab and AB are one name: none of the renamed pictures takes the place of another"
+    for i,f in enumerate(sorted(good.iterdir())[:4]): shutil.copy(f, tmp_path/f'{i}.png')
+    (tmp_path/'labels.csv').write_text('file,text\n0.png,ab\n1.png,AB\n2.png,Ab\n3.png,aB\n')
+    assert len({o.name.casefold() for o in rename_labelled(tmp_path/'labels.csv')})==4
 
 def test_out_below_a_file(good, tmp_path):
     (tmp_path/'f').write_text('')
