@@ -347,7 +347,7 @@ def _sampler(chars, length, style, seed):
     if not styles: raise ValueError('style is an empty list: give at least one')
     for st in styles: _check_chars(chars, st.fonts)
     def f(i):
-        rng = np.random.default_rng((seed,i))
+        rng = np.random.default_rng((*seed,i) if isinstance(seed, tuple) else (seed,i))
         text = ''.join(chars[j] for j in rng.integers(len(chars), size=rng.integers(lo, hi+1)))
         return text, draw_captcha(text, styles[rng.integers(len(styles))], rng)
     return f

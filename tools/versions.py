@@ -39,10 +39,10 @@ def one(python, pins, folder, tests):
     if run(['git', 'clone', '--quiet', ROOT, folder/'clone'], log): return '', 'no clone'
     if run([exe, '-m', 'pip', 'install', '-q', '-e', '.[dev]', *pins], log, cwd=folder/'clone'): return '', f'pip failed, see {log}'
     versions = subprocess.run([exe, '-c', WHAT], capture_output=True, text=True).stdout.split()
-    run([exe, '-m', 'pytest', '-q', tests], log, cwd=folder/'clone', env={**os.environ, 'CI':'true', 'PATH':f"{exe.parent}{os.pathsep}{os.environ['PATH']}"})
-    last = log.read_text(errors='replace').strip().splitlines()[-1]
+    run([exe, '-m', 'pytest', tests], log, cwd=folder/'clone', env={**os.environ, 'CI':'true', 'PATH':f"{exe.parent}{os.pathsep}{os.environ['PATH']}"})
+    last = [o for o in log.read_text(errors='replace').splitlines() if re.search(r'\d (passed|failed|errors?)', o)]
     shutil.rmtree(folder/'venv')   # some gigabytes
-    return versions,last.strip('= ')
+    return versions,last[-1].strip('= ') if last else f'pytest came to no end, see {log}'
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
