@@ -45,7 +45,8 @@ def say(
 ): "Print to standard error: progress and warnings"; print(*args, file=sys.stderr, flush=True)
 
 def _readied():
-    "Let standard output take any file name: one that its encoding can't say is shown as the bytes it was, or by its codes"
+    "Let standard output take any file name: one that its encoding can't say is shown as the bytes it was, or by its codes. Damaged pictures have our line, and no more"
+    warnings.filterwarnings('ignore', module=r'PIL\.')
     if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='surrogateescape' if sys.stdout.encoding.lower() in ('utf-8','utf8') else 'backslashreplace')
 
 @contextmanager

@@ -378,7 +378,8 @@ class Checkpoint(Callback):
         if resume:
             if not self.file.exists(): raise CaptchaError(f"nothing to resume: {self.file} does not exist")
             try: self.state = torch.load(self.file, weights_only=True)
-            except Exception as e: raise CaptchaError(f"{self.file} is damaged and can't be resumed: {str(e).splitlines()[0]}") from None
+            except Exception as e: raise CaptchaError(f"{self.file} is damaged and can't be resumed: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
+            if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int: raise CaptchaError(f"{self.file} is damaged and can't be resumed: it holds no training")
         self.start_epoch = self.state['epoch'] if resume else 0
 
     def before_fit(self): self.live = False

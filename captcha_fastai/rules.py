@@ -173,6 +173,7 @@ class _Pattern:
     def char_class(self, start):
         turned,res = self.next=='^',frozenset()
         if turned: self.take()
+        if self.next==']': self.fail("a class holds at least one character; for ']' itself write \\]", start)
         while self.next!=']':
             if not self.next: self.fail("'[' without its ']'", start)
             at,c = self.i,self.take()
@@ -196,7 +197,7 @@ def number(self:_Pattern):
 
 @patch
 def repeats(self:_Pattern, a):
-    while self.next and self.next in '*+?{':
+    if self.next and self.next in '*+?{':
         at,c = self.i,self.take()
         lo,hi = {'*':(0,None), '+':(1,None), '?':(0,1), '{':(None,None)}[c]
         if c=='{':
@@ -208,6 +209,7 @@ def repeats(self:_Pattern, a):
             if hi is not None and hi<lo: self.fail(f"{{{lo},{hi}}} runs backwards", at)
             if max(lo, hi or 0)>100: self.fail("more than 100 repeats", at)
         a = _rep(a, lo, hi)
+        if self.next and self.next in '*+?{': self.fail("a repeat of a repeat; put the first in parentheses")   # elsewhere 2+? is another thing than (2+)?
     return a
 
 

@@ -73,7 +73,7 @@ def saved_tensors(
     if (n := file.stat().st_size)>2**30: raise CaptchaError(f"{file} has {n:,} bytes, more than any model here; it is no saved reader")
     try:
         with safe_open(file, 'pt') as f: there = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
-    except Exception as e: raise CaptchaError(f"{file} is damaged: {str(e).splitlines()[0]}") from None
+    except Exception as e: raise CaptchaError(f"{file} is damaged: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
     want = {k:tuple(v.shape) for k,v in model.state_dict().items()}
     for k in [*want, *there]:
         if there.get(k)!=want.get(k): raise CaptchaError(f"{file} doesn't fit reader.json: {k} is {there.get(k, 'missing')} there, and should be {want.get(k, 'absent')}")

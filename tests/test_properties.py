@@ -8,10 +8,14 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from captcha_fastai.core import Vocab, open_picture
+from captcha_fastai.core import CaptchaError, Vocab, open_picture
+from captcha_fastai.crnn import crnn_small
+from captcha_fastai.data import CaptchaDataLoaders
 from captcha_fastai.decode import ctc_log_prob, greedy_decode
 from captcha_fastai.losses import CTCLoss, columns_needed
+from captcha_fastai.evaluate import fold_of
 from captcha_fastai.metrics import captcha_accuracy, cer, edit_distance, score_texts
+from captcha_fastai.reader import Reader
 
 chars = 'abcdé3'
 texts = st.text(alphabet=chars, max_size=6)
@@ -79,3 +83,45 @@ def test_a_cut_file_is_an_error(tmp_path, cut):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20,60), dtype=np.uint8)).save(tmp_path/'a.png')
     (tmp_path/'a.png').write_bytes((tmp_path/'a.png').read_bytes()[:cut])
     with pytest.raises(ValueError, match='a.png'): open_picture(tmp_path/'a.png')
+
+@pytest.fixture(scope='module')
+def eight(tmp_path_factory):
+    "Eight different pictures"
+    tmp,rng = tmp_path_factory.mktemp('eight'),np.random.default_rng(0)
+    for i in range(8): Image.fromarray(rng.integers(0, 256, (8,16), dtype=np.uint8)).save(tmp/f'{i}.png')
+    return tmp
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=14), st.floats(0, .99), st.integers(0, 99))
+def test_a_split_never_shares_a_picture(eight, which, valid_pct, seed):
+    "However often a picture occurs, all its copies are on one side, and none is lost"
+    files = [f'{i}.png' for i in which]
+    try: dls = CaptchaDataLoaders.from_lists(eight, files, ['ab']*len(files), valid_pct=valid_pct, seed=seed, batch_tfms=[], device='cpu')
+    except CaptchaError as e:
+        assert 'leave none to train on' in str(e) or 'no picture to validate on' in str(e)
+        return
+    train,valid = ([f.name for f,_ in ds.items] if len(ds) else [] for ds in (dls.train_ds, dls.valid_ds))
+    assert not set(train)&set(valid) and sorted(train+valid)==sorted(files) and train
+    assert bool(valid)==bool(valid_pct) and not dls.report.across
+
+@common
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=30), st.integers(2, 5), st.integers(0, 99))
+def test_folds_keep_equals_together_and_are_even(groups, folds, seed):
+    if len(set(groups))<folds: return
+    place = fold_of(groups, folds, seed)
+    by = {g:{p for p,o in zip(place, groups) if o==g} for g in groups}
+    assert all(len(o)==1 for o in by.values())
+    n = np.bincount([next(iter(o)) for o in by.values()], minlength=folds)
+    assert n.max()-n.min()<=1
+
+@settings(max_examples=12, deadline=None)
+@given(st.text(alphabet='aé3Ж漢😀"\\ ', min_size=1, max_size=6).filter(lambda t: len(set(t))==len(t)), st.sampled_from([(16,48),(17,50),(24,33)]), st.sampled_from([1,3]),
+       st.integers(1, 4), st.sampled_from([(8,),(4,8)]), st.integers(0, 2**31))
+def test_a_saved_reader_reads_the_same(tmp_path_factory, chars, size, channels, width, widths, seed):
+    torch.manual_seed(seed)
+    v,spec,args = Vocab(chars),dict(size=size, channels=channels, width=width),dict(widths=list(widths), blocks=[1]*len(widths), n_hidden=4)
+    reader = Reader(crnn_small(v, **spec, **args), 'crnn_small', args, v, spec, [.5]*channels, [.25]*channels, {width:3}, device='cpu')
+    again = Reader.load(reader.save(tmp_path_factory.mktemp('saved')/'r'), device='cpu')
+    pictures = list(np.random.default_rng(seed).integers(0, 256, (3,20,60,3), dtype=np.uint8))
+    assert [(o.text, round(o.confidence, 4)) for o in again.read(pictures)]==[(o.text, round(o.confidence, 4)) for o in reader.read(pictures)]
+    assert (again.vocab,again.spec,again.mean,again.std,again.lengths,again.arch_args)==(reader.vocab,reader.spec,reader.mean,reader.std,reader.lengths,reader.arch_args)
