@@ -89,6 +89,14 @@ def _show(picture, colour):
         plt.close(fig)
     else: print(terminal_picture(im, min(120, shutil.get_terminal_size().columns), colour), flush=True)
 
+def _odd(text, constraint):
+    "What makes a typed text look like a slip, or `None`"
+    if any(c.isspace() for c in text): return "there is a blank in it"
+    if f':{text}' in _keys.replace(',', '').split(): return f"did you mean :{text}? This would be the picture's text"
+    if constraint is not None and not constraint.allows(text): return f"{text!r} is not what you said of the texts"
+
+def _count(n): return f"{n} label{'s'*(n!=1)}"
+
 def annotate(
     pictures,           # A folder, or paths
     csv:str|Path,       # Where the labels go; those that are there are kept, and not asked for again
@@ -113,7 +121,7 @@ def annotate(
     if show is None:
         colour = sys.stdout.isatty() and 'NO_COLOR' not in os.environ
         show = lambda f: _show(f, colour)
-    if len(labels): say(f"{len(labels)} labels are in {labels.file} already")
+    if len(labels): say(f"{_count(len(labels))} in {labels.file} already")
     say(("Type the text" if reader is None else "Enter accepts what is proposed; or type the text")+f". {_keys}" if todo else "nothing is left to label")
     i,done,odd = 0,[],None                             # done: (place, was a label added?), the last one first to be undone
     added = lambda: sum(o for _,o in done)
@@ -135,11 +143,11 @@ def annotate(
         text = norm_text(typed.removeprefix(':') if typed else proposed)
         if not text: say("type the text, or :s to skip"); continue
         if for_names and (bad := set(text)&_not_in_names): say(f"{min(bad)!r} can't be part of a label in a file name; type it without, or :s to skip"); continue
-        if any(c.isspace() for c in text) and text!=odd: odd = text; say("there is a blank in it: type it once more to keep it so"); continue
+        if text!=odd and typed and (why := _odd(text, kwargs.get('constraint'))): odd = text; say(f"{why}: type it once more to keep it so"); continue
         labels.add(f, text)
         done.append((i,True))
-        i += 1
-    say(f"{added()} labels added, {len(labels)} in {labels.file}")
+        i,odd = i+1,None
+    say(f"{_count(added())} added, {len(labels)} in {labels.file}")
     return labels
 
 # %% ../nbs/12b_annotate.ipynb #9227b522

@@ -186,7 +186,8 @@ def _tell_start(learn):
     if not learn.started: say("from scratch")
     else: say(f"from the weights in the package{'; characters new to them: '+learn.started.new if learn.started.new else ''}")
 
-def _tell_chars(dls, chars):
+def _tell_limits(dls, chars):
+    if 0<(n := len(dls.valid_ds))<20: say(f"{n} picture{'s'*(n>1)} held back to validate on: the figures below are a rough guess")
     if chars is None and len(dls.report)<100:
         say(f"{len(dls.report)} labels may not hold every character: the reader will know {dls.vocab.chars}; if there are others, give them all as --chars")
 
@@ -224,7 +225,7 @@ def train_reader(
             dls = CaptchaDataLoaders.from_lists('.', [f.file for f,_ in keep], [t for _,t in keep], **how)
             learn = begin(dls)
     say(dls.report); _report_left_out(o for o in left_out if o not in dls.report.left_out)   # the report names its own
-    _tell_start(learn); _tell_chars(dls, chars)
+    _tell_start(learn); _tell_limits(dls, chars)
     cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
     usual,lr = recipe_for(learn)
     epochs = epochs or usual
@@ -262,7 +263,7 @@ def train_adapted(
     mine = {Path(f).resolve() for f,_ in train+valid}
     others = [f for f in picture_files(unlabelled) if f.resolve() not in mine] if unlabelled else []
     if unlabelled and not others: raise CaptchaError(f"every picture in {unlabelled} has a label already; leave --unlabelled out")
-    say(dls.report); _tell_chars(dls, chars)
+    say(dls.report); _tell_limits(dls, chars)
     begun = time.perf_counter()
     res = adapt(others, dls.vocab.chars, length and _lengths(length), tuple(zip(*train)), _start(arch, texts, from_scratch) or False, arch, drawn=draw or 0, like=fit_style,
                 rounds=3 if others else 0, fold_case=fold_case, seed=seed, work=work, fit=lambda learn,cbs,epoch: _fit(learn, None, None, cbs, epoch), say=say)

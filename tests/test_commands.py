@@ -65,7 +65,7 @@ def test_annotate(world, tmp_path):
     rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
     assert [len(o['text']) for o in rows]==[3,3] and rows[0]['text']=='2bm' and '2 labels added' in first.stdout
     second = ask('--n', 1, '--rename', '--reader', 'none', answers='\n:s\nxxx\n')
-    assert second.returncode==0 and '2 labels are in' in second.stdout and 'type the text, or' in second.stdout, second.stdout+second.stderr
+    assert second.returncode==0 and '2 labels in' in second.stdout and 'type the text, or' in second.stdout, second.stdout+second.stderr
     rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
     assert len(rows)==3 and all((tmp_path/'mine'/o['file']).exists() and o['file'].startswith(o['text']+'_') for o in rows)
     none = run('captcha_annotate', tmp_path/'nowhere')
