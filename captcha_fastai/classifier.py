@@ -42,7 +42,7 @@ def _body(channels, pretrained):
 
 def _splitter(m): return L(m[0], m[1:]).map(params)
 
-@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss)
+@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss, wd=1.)
 def pooled_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels
@@ -55,12 +55,13 @@ def pooled_classifier(
     nf,_,_ = feature_shape(body, size, channels)
     head = create_head(nf, width*len(vocab))
     apply_init(head, nn.init.kaiming_normal_)
+    with torch.no_grad(): head[-1].weight *= .1   # no answer is sure at first
     return nn.Sequential(body, head, nn.Unflatten(1, (width, len(vocab))))
 
 pooled_classifier.splitter = _splitter
 
 # %% ../nbs/07_classifier.ipynb #58fa861a
-@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss)
+@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss, wd=1.)
 def spatial_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels

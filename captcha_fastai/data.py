@@ -11,7 +11,7 @@ __all__ = ['captchas_url', 'picture_files', 'captcha_label', 'CaptchaTransform',
            'read_labels', 'untar_captchas']
 
 # %% ../nbs/02_data.ipynb #746cb419
-import hashlib, os
+import hashlib, io, os
 from collections import Counter, defaultdict
 from functools import partial
 from dataclasses import dataclass, field
@@ -430,7 +430,9 @@ def read_labels(
     delimiter:str=',',    # As in `pd.read_csv`
 )->pd.DataFrame:          # Every cell a str, empty where there is none
     "The table in a CSV of labels; a `CaptchaError` names the file, and the column that it lacks"
-    try: df = pd.read_csv(file, header=header, delimiter=delimiter, dtype=str, keep_default_na=False, skipinitialspace=True, encoding='utf-8-sig')
+    try:
+        if 0 in (data := Path(file).read_bytes()): raise ValueError("it holds a byte of zero, as UTF-16 does; save it anew, as UTF-8")
+        df = pd.read_csv(io.BytesIO(data), header=header, delimiter=delimiter, dtype=str, keep_default_na=False, skipinitialspace=True, encoding='utf-8-sig')
     except pd.errors.ParserError as e: raise CaptchaError(f"{file}: {str(e).strip().split('error: ')[-1]}; put a text that holds a comma in quotes") from None
     except (OSError, ValueError) as e: raise CaptchaError(f"cannot read {file} as a CSV in UTF-8: {str(e).strip()}") from None
     if not len(df): raise CaptchaError(f"{file} has no rows")

@@ -179,7 +179,7 @@ def k_fold(
         raise CaptchaError(f"n_train must be from 1 to {most}, the pictures outside the largest fold, not {n_train}")
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out, dict(arch=arch.__name__, arch_args=_said(arch_args or {}), folds=folds, seed=seed, epochs=epochs, lr=lr, bs=bs, n=len(files),
-                             batch_tfms=_said(batch_tfms), cbs=_said(cbs), more=_said(kwargs), pictures=_digest(report.facts, labels)) | (dict(n_train=n_train) if n_train else {}) | (dict(pretrained=str(pretrained)) if pretrained is not False else {}))
+                             batch_tfms=_said(batch_tfms), cbs=_said(cbs), more=_said(kwargs), wd=kwargs.get('wd', recipe.wd), pictures=_digest(report.facts, labels)) | (dict(n_train=n_train) if n_train else {}) | (dict(pretrained=str(pretrained)) if pretrained is not False else {}))
     vocab = Vocab.from_labels(labels)
     for i in todo:
         rows = np.flatnonzero(place==i)

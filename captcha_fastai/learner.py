@@ -50,6 +50,7 @@ class Recipe:
     lr:float            # Highest learning rate
     bs:int              # Pictures in a batch
     loss_func:object    # Makes the loss: `CTCLoss`, say
+    wd:float=None       # Weight decay; fastai's .01 if `None`
     fit:dict=field(default_factory=dict)  # More for `fit_one_cycle`
     tune:dict=field(default_factory=dict) # Where a training starts from weights: `epochs`, `lr`, `steps` (batches at least, however few the pictures), `halfway` (pictures below which it ends there)
 
@@ -60,13 +61,14 @@ def captcha_arch(
     lr:float,             # Highest learning rate
     bs:int=64,            # Pictures in a batch
     loss_func=CTCLoss,    # Makes the loss
+    wd:float=None,        # Weight decay; fastai's .01 if `None`
     weights:Path=None,    # A saved reader that trainings start from where nothing else is asked for
     tune:dict=None,       # `epochs`, `lr`, `steps` and `halfway` of a training that starts from weights, as in `Recipe`; those of any other if `None`
     **fit                 # More for `fit_one_cycle`, as `pct_start`
 ):
     "Decorator: the function is an arch with this recipe, known by its name to `Reader.load` and the commands"
     def deco(f):
-        f.recipe,f.weights = Recipe(epochs, lr, bs, loss_func, fit, tune or {}),weights
+        f.recipe,f.weights = Recipe(epochs, lr, bs, loss_func, wd, fit, tune or {}),weights
         archs[f.__name__] = f
         return f
     return deco
@@ -99,7 +101,7 @@ def bfloat16_gain(
     turns:int=5,   # Of each precision; they alternate, and the best of each counts
 )->float:          # Above 1 where bfloat16 is faster
     "How many times faster this CPU computes a convolution in bfloat16 than in float32"
-    x,w = torch.randn(8,64,13,50),torch.randn(64,64,3,3)
+    x,w = torch.ones(8,64,13,50),torch.ones(64,64,3,3)   # not drawn: the seed of a training stays as it was
     took = {torch.float32:[], torch.bfloat16:[]}
     with torch.inference_mode():
         for turn in range(turns+1):   # the first prepares the kernels
@@ -321,6 +323,7 @@ def captcha_learner(
     if metrics is None: metrics = [captcha_accuracy.new(), char_accuracy.new()]
     half_cbs = half_precision_cbs(dls.device or default_device(), half)
     if (started or imagenet) and hasattr(arch, 'splitter'): kwargs.setdefault('splitter', arch.splitter)
+    kwargs.setdefault('wd', arch.recipe.wd)
     learn = Learner(dls, model, loss_func=loss_func, metrics=metrics, cbs=half_cbs + [CTCCheck()] + [o() for o in getattr(arch, 'cbs', [])] + L(cbs), opt_func=opt_func, **kwargs)
     arch_args.pop('pretrained', None)
     learn.arch,learn.arch_args,learn.spec,learn.vocab,learn.started = arch,arch_args,spec,vocab,started

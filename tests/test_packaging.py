@@ -80,6 +80,7 @@ def test_constraints_cover_the_requirements():
         assert ver, f'{pin} is no exact version'
         assert o.specifier.contains(ver[1]), f'constraints.txt has {pin}, settings.ini wants {o}'
 
+@pytest.mark.skipif(sys.version_info<(3,11), reason='packages_distributions knows only some packages before Python 3.11')
 def test_every_import_is_a_requirement():
     dists, names, lost = importlib.metadata.packages_distributions(), {canonicalize_name(o.name) for o in reqs + tune_reqs}, set()
     for fn in (ROOT/'captcha_fastai').rglob('*.py'):
