@@ -24,7 +24,7 @@ def whole(name, *args):
     return time.perf_counter()-begun
 
 def disturbed(kills, rng, longest, command, resumed, done):
-    "Run `command`, kill it after a random time and go on with `resumed`, `kills` times; then let it end. Kills that met it alive, and when"
+    "Run `command`, kill it after a random time and go on with `resumed`, `kills` times; then let it end. Kills that met it alive, and when; `done` is called where it ended before"
     met,args = [],command
     while len(met)<kills:
         p,wait = start(*args),rng.uniform(.2, longest)
@@ -32,7 +32,8 @@ def disturbed(kills, rng, longest, command, resumed, done):
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL); p.wait()
             met.append(round(wait, 2))
-            args = resumed()
+            if args := resumed(): continue
+            done(); args = command    # killed when all was written already
             continue
         err = p.stderr.read()
         if p.returncode: raise SystemExit(f'{args}: exit code {p.returncode} after {len(met)} kills\n{err}')
@@ -58,11 +59,18 @@ def main():
         def train(out): return 'captcha_train',tmp/'drawn','--out',tmp/out,'--epochs',args.epochs
         calm = whole(*train('calm'))
         if 'train' in args.what:
-            def resumed(): return (*train('wild'), *(['--resume'] if (tmp/'wild.partial'/'state.pth').exists() else []))
-            met = disturbed(args.kills, rng, calm/2, train('wild'), resumed, lambda: shutil.rmtree(tmp/'wild'))
-            same = (tmp/'calm'/'model.safetensors').read_bytes()==(tmp/'wild'/'model.safetensors').read_bytes()
+            ends = []
+            def resumed():
+                if (tmp/'wild').exists() and not (tmp/'wild.partial').exists(): return None
+                return (*train('wild'), *(['--resume'] if (tmp/'wild.partial'/'state.pth').exists() else []))
+            def ended():
+                ends.append((tmp/'calm'/'model.safetensors').read_bytes()==(tmp/'wild'/'model.safetensors').read_bytes())
+                shutil.rmtree(tmp/'wild')
+            met = disturbed(args.kills, rng, calm/2, train('wild'), resumed, ended)
+            ended()
+            same = all(ends)
             left = [o.name for o in tmp.iterdir() if o.name not in ('drawn','calm','wild')]
-            res['train'] = dict(kills=len(met), undisturbed_seconds=round(calm, 1), killed_after=met, weights_identical=same, left_behind=left)
+            res['train'] = dict(kills=len(met), undisturbed_seconds=round(calm, 1), killed_after=met, trainings_ended=len(ends), weights_identical=same, left_behind=left)
             fine &= same and not left
         if 'read' in args.what:
             big = tmp/'many'
