@@ -13,7 +13,8 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 from fastai.vision.augment import Brightness, Contrast, Rotate
-from captcha_fastai.all import accuracy_table, archs, captcha_label, k_fold, picture_files, untar_captchas
+import torch
+from captcha_fastai.all import CUDAGraphs, accuracy_table, archs, captcha_label, k_fold, picture_files, untar_captchas
 
 tutorial = ('pooled_classifier', 'spatial_classifier', 'crnn')
 def tutorial_augment(): return [Rotate(max_deg=10, p=.5), Brightness(max_lighting=.5, p=.8), Contrast(max_lighting=.5, p=.8)]
@@ -37,7 +38,7 @@ def main():
     files = picture_files(data)
     df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs, pretrained=args.pretrained, n_train=args.n_train,
                 **({} if args.wd is None else dict(wd=args.wd)), only=[int(o) for o in args.only.split(',')] if args.only else None,
-                batch_tfms=tutorial_augment() if args.arch in tutorial else None, say=lambda s: print(s, flush=True))
+                batch_tfms=tutorial_augment() if args.arch in tutorial else None, cbs=[CUDAGraphs] if torch.cuda.is_available() else None, say=lambda s: print(s, flush=True))
     print(accuracy_table({args.arch:df}).round(4).to_string())
 
 if __name__=='__main__': main()

@@ -6,9 +6,9 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/learner.html.md"""
 
 # %% auto #0
 __all__ = ['archs', 'Recipe', 'captcha_arch', 'BFloat16', 'bfloat16_gain', 'fast_bfloat16', 'half_precision_cbs', 'FusedAdam',
-           'item_names', 'targets', 'infeasible', 'evaluating', 'n_columns', 'CTCCheck', 'result_title', 'show_results',
-           'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for', 'recipe_bs', 'Halfway',
-           'Checkpoint']
+           'CUDAGraphs', 'item_names', 'targets', 'infeasible', 'evaluating', 'n_columns', 'CTCCheck', 'result_title',
+           'show_results', 'plot_top_losses', 'picture_stats', 'search_ids', 'captcha_learner', 'recipe_for',
+           'recipe_bs', 'Halfway', 'Checkpoint']
 
 # %% ../nbs/06_learner.ipynb #9dda8b3b
 import io, math, random, time, warnings
@@ -26,10 +26,11 @@ import fastai.callback.all    # adds `fit_one_cycle`, `lr_find` and the like to 
 import fastai.vision.learner  # registers its `show_results` before ours: of two that fit, the later one is taken
 from fastai.basics import Learner, Callback, Normalize, default_device, params
 from fastai.callback.channelslast import ChannelsLast
+from fastai.callback.training import GradientAccumulation
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.data.all import DataLoaders
 from fastai.optimizer import Optimizer
-from fastai.torch_core import to_float
+from fastai.torch_core import to_device, to_float
 from fastai.vision.core import TensorImage, imagenet_stats
 from fastcore.all import L, delegates, patch, risinstance
 from plum import dispatch
@@ -122,12 +123,12 @@ def fast_bfloat16(
 
 def half_precision_cbs(
     device,    # Where the model runs
-    half:bool=None,  # In half precision? Where the hardware gains by it if `None`
+    half:bool=None,  # In half precision? On a CPU that gains by it if `None`
 )->list:       # Callbacks; none for a device that is neither
-    "What makes training faster on `device`: bfloat16 where the hardware has it, and channels last"
+    "What makes training faster on `device`: channels last, and bfloat16 on a CPU that has it"
     device = torch.device(device)
     if device.type=='cuda':
-        return [ChannelsLast()] + ([] if half is False else [MixedPrecision(AMPMode.BF16 if fast_bfloat16(device) else AMPMode.FP16)])
+        return [ChannelsLast()] + ([] if not half else [MixedPrecision(AMPMode.BF16 if fast_bfloat16(device) else AMPMode.FP16)])
     if device.type=='cpu': return [ChannelsLast()] + ([BFloat16()] if (fast_bfloat16(device) if half is None else half) else [])
     return []
 
@@ -143,6 +144,9 @@ class FusedAdam(Optimizer):
         wd:float=.01,       # Weight decay
     ): super().__init__(params, None, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
+    def zero_grad(self):
+        for p,*_ in self.all_params(with_grad=True): p.grad = None   # cheaper than zeros, to which the next gradient would be added
+
     def step(self, closure=None):
         if closure is not None: raise NotImplementedError("fastai optimisers take no closure")
         calls = {}
@@ -156,6 +160,37 @@ class FusedAdam(Optimizer):
         for (device,_,decay,lr,mom,sqr_mom,eps),rows in calls.items():
             p,grad,avg,sqr,step = map(list, zip(*rows))
             adamw(p, grad, avg, sqr, [], step, fused=device.type in ('cpu','cuda'), amsgrad=False, maximize=False, beta1=mom, beta2=sqr_mom, lr=lr, weight_decay=float(decay), eps=eps)
+
+# %% ../nbs/06_learner.ipynb #f7894c8f
+class CUDAGraphs(Callback):
+    "On a GPU: replays the model's forward and backward pass in training as CUDA graphs; elsewhere it does nothing"
+    order = MixedPrecision.order+1   # within its autocast
+    def before_fit(self): self.recorded = False
+    def before_batch(self):
+        if self.recorded or not self.training or len(self.xb)!=1 or not self.x.is_cuda: return
+        self.recorded,model = True,self.model
+        if any(isinstance(o, GradientAccumulation) for o in self.learn.cbs): return   # it adds up what a replay would overwrite
+        if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules()):
+            warnings.warn("the model has hooks, which CUDA graphs would not call; training without graphs")
+            return
+        self.own,plain,x = vars(model).get('forward'),model.forward,self.x.as_subclass(torch.Tensor).detach().clone()
+        kept,cached = [(b, b.clone()) for b in model.buffers()],torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)
+        try: torch.cuda.make_graphed_callables(model, (x,))
+        finally: torch.set_autocast_cache_enabled(cached)
+        for b,was in kept: b.copy_(was)   # batch norm has seen the batches that warmed up
+        graphed = model.forward
+        model.forward = lambda xb: (graphed if model.training and xb.shape==x.shape else plain)(xb.as_subclass(torch.Tensor))
+
+    def before_backward(self):
+        if not hasattr(self, 'own'): return
+        for p in self.model.parameters(): p.grad = None   # it may be the graph's own memory, which the next replay writes to
+
+    def after_fit(self):
+        if not hasattr(self, 'own'): return
+        del self.model.forward
+        if self.own is not None: self.model.forward = self.own
+        del self.own
 
 # %% ../nbs/06_learner.ipynb #8e1dca79
 def item_names(
@@ -291,7 +326,7 @@ def captcha_learner(
     decoder=None,            # `(bs, T, V)` log-probabilities to `(bs, L)` ids, or a `Constraint` to search under; the loss's own if `None`
     metrics=None,            # Whole captchas and characters right if `None`
     normalize:bool=True,     # Normalise by the training pictures' statistics, or those of the weights to start from?
-    half:bool=None,          # Train in half precision? Where the hardware gains by it if `None`
+    half:bool=None,          # Train in half precision? On a CPU that gains by it if `None`
     arch_args:dict=None,     # More arguments for `arch`: plain values, saved with a reader
     fold_case:bool=False,    # Do the labels not tell small letters from capitals, though the weights to start from do?
     cbs=None,                # More callbacks
@@ -380,7 +415,7 @@ class Checkpoint(Callback):
         self.file,self.state = Path(file),None
         if resume:
             if not self.file.exists(): raise CaptchaError(f"nothing to resume: {self.file} does not exist")
-            try: self.state = torch.load(self.file, weights_only=True)
+            try: self.state = torch.load(self.file, map_location='cpu', weights_only=True)
             except Exception as e: raise CaptchaError(f"{self.file} is damaged and can't be resumed: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
             if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int: raise CaptchaError(f"{self.file} is damaged and can't be resumed: it holds no training")
         self.start_epoch = self.state['epoch'] if resume else 0
@@ -396,7 +431,8 @@ class Checkpoint(Callback):
     def after_epoch(self):
         if not self.live: return   # an epoch skipped on the way to `start_epoch`, or no training at all
         opt = self.opt.state_dict()
-        state = dict(epoch=self.epoch+1, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
+        gpu = {} if self.dls.device is None or self.dls.device.type!='cuda' else dict(cuda_rng=torch.cuda.get_rng_state(self.dls.device))
+        state = dict(epoch=self.epoch+1, **gpu, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
                      torch_rng=torch.get_rng_state(), random_rng=random.getstate(), dl_rng=self.dls.train.rng.getstate())
         whole = io.BytesIO()
         torch.save(state, whole)    # to a file itself torch would call a full disk a RuntimeError
@@ -404,7 +440,9 @@ class Checkpoint(Callback):
 
     def _restore(self, d):
         self.model.load_state_dict(d['model'])
-        self.opt.load_state_dict(dict(state=d['opt']['state'], hypers=L(d['opt']['hypers'])))
+        device = next(self.model.parameters()).device
+        self.opt.load_state_dict(dict(state=to_device(d['opt']['state'], device), hypers=L(d['opt']['hypers'])))
         torch.set_rng_state(d['torch_rng'])
+        if device.type=='cuda' and 'cuda_rng' in d: torch.cuda.set_rng_state(d['cuda_rng'], device)
         random.setstate(d['random_rng'])
         self.dls.train.rng.setstate(d['dl_rng'])

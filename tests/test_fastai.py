@@ -31,6 +31,21 @@ def test_half_precision_on_a_gpu(tmp_path):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
     assert torch.isfinite(torch.tensor(learn.recorder.values[0][0]))
 
+def test_cuda_graphs(tmp_path):
+    import torch
+    if not torch.cuda.is_available(): pytest.skip('needs a GPU')
+    from fastai.basics import set_seed
+    from captcha_fastai.all import CUDAGraphs, CaptchaDataLoaders, captcha_learner, crnn_small, save_captchas
+    save_captchas(40, tmp_path/'c', seed=0)
+    def losses(cbs):
+        set_seed(0)
+        learn = captcha_learner(CaptchaDataLoaders.from_folder(tmp_path/'c', bs=8, batch_tfms=[]), crnn_small, pretrained=False, half=False, arch_args=dict(drop=0.), cbs=cbs)
+        learn.dls.train.shuffle = False
+        with learn.no_bar(), learn.no_logging(): learn.fit(3, 1e-3)
+        assert 'forward' not in vars(learn.model)
+        return [o[0] for o in learn.recorder.values]
+    assert losses([CUDAGraphs()])==pytest.approx(losses([]), rel=.01)
+
 def test_real_captchas():
     if not os.environ.get('CAPTCHA_DATA'): pytest.skip('needs real captchas: set CAPTCHA_DATA to their folder')
     from captcha_fastai.all import CaptchaDataLoaders, captcha_learner, crnn_small, untar_captchas
