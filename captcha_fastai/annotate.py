@@ -95,6 +95,12 @@ def _odd(text, constraint):
     if f':{text}' in _keys.replace(',', '').split(): return f"did you mean :{text}? This would be the picture's text"
     if constraint is not None and not constraint.allows(text): return f"{text!r} is not what you said of the texts"
 
+def _typed(prompt):
+    "What was typed; where it came from a file or a pipe it is written after the prompt, as a terminal would have done"
+    text = input(prompt)
+    if not sys.stdin.isatty(): print(text)
+    return text
+
 def _count(n): return f"{n} label{'s'*(n!=1)}"
 
 def annotate(
@@ -129,7 +135,7 @@ def annotate(
         f,proposed = todo[i]
         try: show(f)
         except PictureError as e: say(str(e)); i += 1; continue
-        try: typed = (ask or input)(f"{added()+1} of {n or len(todo)}, {Path(f).name}{f': {proposed}' if proposed else ''} > ").strip()
+        try: typed = (ask or _typed)(f"{added()+1} of {n or len(todo)}, {Path(f).name}{f': {proposed}' if proposed else ''} > ").strip()
         except (EOFError, KeyboardInterrupt): break
         if typed==':q': break
         if typed==':s': done.append((i,False)); i += 1; continue
@@ -143,7 +149,10 @@ def annotate(
         text = norm_text(typed.removeprefix(':') if typed else proposed)
         if not text: say("type the text, or :s to skip"); continue
         if for_names and (bad := set(text)&_not_in_names): say(f"{min(bad)!r} can't be part of a label in a file name; type it without, or :s to skip"); continue
-        if text!=odd and typed and (why := _odd(text, kwargs.get('constraint'))): odd = text; say(f"{why}: type it once more to keep it so"); continue
+        if text!=odd and typed and (why := _odd(text, kwargs.get('constraint'))):
+            if ask or sys.stdin.isatty(): odd = text; say(f"{why}: type it once more to keep it so")
+            else: say(f"{why}: skipped"); done.append((i,False)); i += 1   # the next line of a file is the next picture's
+            continue
         labels.add(f, text)
         done.append((i,True))
         i,odd = i+1,None

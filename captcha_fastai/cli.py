@@ -233,7 +233,7 @@ def train_reader(
     start = time.perf_counter()
     _fit(learn, epochs, lr, cbs, cbs[0].start_epoch if cbs else 0)
     figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs,
-                   seconds=round(time.perf_counter()-start, 1))
+                   seconds=round(time.perf_counter()-start+sum(o.seconds for o in cbs), 1))
     if len(dls.valid_ds):
         with learn.no_bar(): _,targ,dec = learn.get_preds(with_decoded=True)
         figures |= {f'valid_{k}':v for k,v in score_texts(learn.vocab.decode_batch(dec), learn.vocab.decode_batch(targ)).items() if k!='n'}

@@ -417,10 +417,10 @@ class Checkpoint(Callback):
             if not self.file.exists(): raise CaptchaError(f"nothing to resume: {self.file} does not exist")
             try: self.state = torch.load(self.file, map_location='cpu', weights_only=True)
             except Exception as e: raise CaptchaError(f"{self.file} is damaged and can't be resumed: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
-            if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int: raise CaptchaError(f"{self.file} is damaged and can't be resumed: it holds no training")
-        self.start_epoch = self.state['epoch'] if resume else 0
+            if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int or type(self.state.get('seconds', 0.)) is not float: raise CaptchaError(f"{self.file} is damaged and can't be resumed: it holds no training")
+        self.start_epoch,self.seconds = (self.state['epoch'],self.state.get('seconds', 0.)) if resume else (0,0.)   # trained before the stop
 
-    def before_fit(self): self.live = False
+    def before_fit(self): self.live,self.begun = False,time.perf_counter()
     def before_train(self):
         self.live = True
         if self.state is not None: self._restore(self.state)
@@ -432,7 +432,7 @@ class Checkpoint(Callback):
         if not self.live: return   # an epoch skipped on the way to `start_epoch`, or no training at all
         opt = self.opt.state_dict()
         gpu = {} if self.dls.device is None or self.dls.device.type!='cuda' else dict(cuda_rng=torch.cuda.get_rng_state(self.dls.device))
-        state = dict(epoch=self.epoch+1, **gpu, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
+        state = dict(epoch=self.epoch+1, seconds=self.seconds+time.perf_counter()-self.begun, **gpu, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
                      torch_rng=torch.get_rng_state(), random_rng=random.getstate(), dl_rng=self.dls.train.rng.getstate())
         whole = io.BytesIO()
         torch.save(state, whole)    # to a file itself torch would call a full disk a RuntimeError
