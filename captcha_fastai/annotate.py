@@ -97,9 +97,10 @@ def _odd(text, constraint):
 
 def _typed(prompt):
     "What was typed; where it came from a file or a pipe it is written after the prompt, as a terminal would have done"
-    text = input(prompt)
-    if not sys.stdin.isatty(): print(text)
-    return text
+    text = ''
+    try: return (text := input(prompt))
+    finally:
+        if not sys.stdin.isatty(): print(text)
 
 def _count(n): return f"{n} label{'s'*(n!=1)}"
 

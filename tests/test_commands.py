@@ -68,8 +68,8 @@ def test_annotate(world, tmp_path):
     assert second.returncode==0 and '2 labels in' in second.stdout and 'type the text, or' in second.stdout, second.stdout+second.stderr
     rows = list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
     assert len(rows)==3 and all((tmp_path/'mine'/o['file']).exists() and o['file'].startswith(o['text']+'_') for o in rows)
-    odd = ask('--reader', 'none', '--length', 3, answers='2bmm\n2bm\n')   # a slip can't be asked about: each line is a picture's
-    asked = re.findall(r'^\d+ of \d+, (\S+) > (\S*)$', odd.stdout, re.M)
+    odd = ask('--reader', world[0]/'reader', '--length', 3, answers='2bmm\n2bm\n')   # a slip can't be asked about: each line is a picture's
+    asked = re.findall(r'^\d+ of \d+, (\S+): \S+ > (\S*)$', odd.stdout, re.M)
     assert [o[1] for o in asked]==['2bmm','2bm',''] and ': skipped' in odd.stdout, odd.stdout
     was,rows = rows,list(csv.DictReader(open(tmp_path/'mine'/'labels.csv')))
     assert rows[:3]==was and rows[3:]==[dict(file=asked[1][0], text='2bm')]
