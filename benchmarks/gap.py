@@ -27,6 +27,8 @@ arms = dict(
     drop3=dict(arch_args=dict(drop=.3)),
     drop5=dict(arch_args=dict(drop=.5)),
     decay=dict(wd=.1),
+    decay3=dict(wd=.3),
+    decay10=dict(wd=1.),
     float32=dict(half=False),
     small=dict(arch=crnn_small),
     drawn=dict(drawn=1500),
