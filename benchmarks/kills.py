@@ -79,13 +79,17 @@ def main():
                 for i in range(50): os.link(f, big/f'{f.stem}-{i}{f.suffix}')
             def read(out): return 'captcha_read',tmp/'calm',big,'--csv',tmp/out
             calm = whole(*read('calm.csv'))
-            met = disturbed(args.kills, rng, calm, read('wild.csv'), lambda: read('wild.csv'), lambda: (tmp/'wild.csv').unlink())
-            a,b = ((tmp/f'{o}.csv').read_text().splitlines() for o in ('calm','wild'))
-            texts = lambda lines: [o.rsplit(',', 1)[0] for o in lines]   # another batch moves the last digits of a confidence
-            files = [o.split(',')[0] for o in b[1:]]
-            res['read'] = dict(kills=len(met), pictures=len(files), undisturbed_seconds=round(calm, 1), killed_after=met, same_texts=texts(a)==texts(b), twice=len(files)-len(set(files)),
-                               lost=len(a)-len(b), left_behind=[o.name for o in tmp.glob('wild.csv?*')])
-            fine &= texts(a)==texts(b) and not res['read']['left_behind']
+            lines = lambda o: [o.rsplit(',', 1)[0] for o in (tmp/f'{o}.csv').read_text().splitlines()]   # another batch moves the last digits of a confidence
+            ends = []
+            def ended():
+                a,b = lines('calm'),lines('wild')
+                ends.append(dict(same_texts=a==b, twice=len(b)-len(set(b)), lost=len(a)-len(b), left_behind=[o.name for o in tmp.glob('wild.csv?*')]))
+                (tmp/'wild.csv').unlink()
+            def resumed(): return read('wild.csv') if not (tmp/'wild.csv').exists() or list(tmp.glob('wild.csv?*')) else None
+            met = disturbed(args.kills, rng, calm, read('wild.csv'), resumed, ended)
+            ended()
+            res['read'] = dict(kills=len(met), pictures=len(lines('calm'))-1, undisturbed_seconds=round(calm, 1), killed_after=met, readings_ended=ends)
+            fine &= all(o==dict(same_texts=True, twice=0, lost=0, left_behind=[]) for o in ends)
     print(json.dumps(res))
     sys.exit(not fine)
 
