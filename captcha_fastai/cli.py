@@ -420,17 +420,21 @@ def _check_names(files):
     for f in map(str, files):
         if not f.isascii() and (shown := f.encode(errors='replace').decode())!=f: raise CaptchaError(f"the name of {shown} is not UTF-8 and can't stand in a CSV; rename the file, or leave --csv out")
 
+def _csv_text(path, readings, cols):
+    _check_names(o.file for o in readings)
+    rel = lambda f: os.path.relpath(f, Path(path).parent)
+    df = pd.DataFrame(dict(file=[rel(o.file) for o in readings], text=[o.text for o in readings],
+                           confidence=[f'{o.confidence:.4f}' for o in readings]) | cols)
+    return df[[not o.error for o in readings]].to_csv(index=False).encode()
+
 def write_csv(
     path:str|Path,  # File to write
     readings,       # `Reading`s; those with an error are left out
     **cols,         # More columns: a list each, as long as `readings`
 ):
     "Write readings as a CSV that `captcha_train` and `captcha_eval` take as labels"
-    _check_names(o.file for o in readings)
-    rel = lambda f: os.path.relpath(f, Path(path).parent)
-    df = pd.DataFrame(dict(file=[rel(o.file) for o in readings], text=[o.text for o in readings],
-                           confidence=[f'{o.confidence:.4f}' for o in readings]) | cols)
-    write_aside(path, lambda f: df[[not o.error for o in readings]].to_csv(f, index=False))
+    whole = _csv_text(path, readings, cols)
+    write_aside(path, lambda f: f.write_bytes(whole))
 
 # %% ../nbs/13_cli.ipynb #2da18a9e
 @command
@@ -520,13 +524,13 @@ def captcha_read(
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     if not pictures: raise CaptchaError("no pictures were given")
-    _check_new(csv)
+    kept = csv and Path(f'{csv}.partial')/'readings.jsonl'
+    if not (kept and kept.exists()): _check_new(csv)   # else a reading was stopped, perhaps when all was written but for the tidying up
     made,files = Reader.load(reader),_expand(pictures)
     known = dict(constraint=_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
     if csv:
         _check_names(files)
-        part = Path(f'{csv}.partial')
-        kept = part/'readings.jsonl'
+        part = kept.parent
         with _claimed(part, kept.name, 'captcha_read', '--csv'):
             asked = dict(folder=os.getcwd(), reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars, pattern=pattern,
                          lexicon=lexicon and file_sha256(Path(lexicon)), min_confidence=min_confidence)
@@ -534,7 +538,9 @@ def captcha_read(
             write_aside(part/'asked.json', lambda f: f.write_text(json.dumps(asked), encoding='utf-8'))
             try: readings = _told(read_on(made, files, kept, **known))
             except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
-            if any(not o.error for o in readings): write_csv(csv, readings)
+            if not Path(csv).exists():
+                if any(not o.error for o in readings): write_csv(csv, readings)
+            elif Path(csv).read_bytes()!=_csv_text(csv, readings, {}): raise CaptchaError(f"{csv} exists and holds other readings than {part}; move it away, or remove that folder")
             kept.unlink()
     else: readings = _told(read_on(made, files, **known))
     bad = [o for o in readings if o.error]

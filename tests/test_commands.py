@@ -263,12 +263,20 @@ def test_reading_killed_and_resumed(world):
     assert p.returncode==-signal.SIGKILL and 512<=kept<1300 and not (tmp/'many.csv').exists()
     res = run(*args, '--length', '3')
     assert res.returncode==2 and 'cannot resume' in res.stderr
+    shutil.copytree(tmp/'many.csv.partial', tmp/'left')
     res = run(*args)
     assert res.returncode==0 and 'going on from' in res.stderr, res.stderr
     with open(tmp/'many.csv', newline='') as f: rows = list(csv.DictReader(f))
     assert [o['file'] for o in rows]==[f'many/{i:04d}.png' for i in range(1300)]
     assert len({o['text'] for o in rows[::40]})==1
     assert len(res.stdout.splitlines())==1300 and not (tmp/'many.csv.partial').exists()
+    whole = (tmp/'many.csv').read_bytes()
+    for table,code in ((whole,0), (whole+b'x,y,1\n',2)):   # stopped after the table was written; a table of other readings
+        shutil.copytree(tmp/'left', tmp/'many.csv.partial')
+        (tmp/'many.csv').write_bytes(table)
+        res = run(*args)
+        assert res.returncode==code and (tmp/'many.csv').read_bytes()==table and (tmp/'many.csv.partial').exists()==bool(code), res.stderr
+    assert 'other readings than' in res.stderr
 
 def test_interrupted(world):
     tmp = world[0]
