@@ -172,6 +172,8 @@ def _fit(learn, epochs, lr, cbs, start_epoch=0):
 
 
 # %% ../nbs/13_cli.ipynb #ffaa9ef3
+def _counted(n, what, more='s'): return f"{n} {what}{more*(n!=1)}"
+
 def _rounded(figures): return {k:round(v, 6) if isinstance(v, float) else v for k,v in figures.items()}
 
 def _report_left_out(left_out):
@@ -207,7 +209,7 @@ def train_reader(
 )->tuple:                    # Learner, reader, dict of figures, what was left out
     "Train a reader on labelled pictures: what `captcha_train` and `captcha_demo` do"
     root,files,texts = labelled(data)
-    bs,start = bs or recipe_bs(arch, len(files)),_start(arch, texts, from_scratch)
+    bs,start = bs or recipe_bs(arch, len(files)-int(valid_pct*len(files))),_start(arch, texts, from_scratch)
     how = dict(valid_pct=valid_pct, seed=seed, bs=bs, vocab=chars, size=start and saved_description(start)['spec']['size'])
     set_seed(seed)
     dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=skip_bad, **how)
@@ -229,7 +231,7 @@ def train_reader(
     cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
     usual,lr = recipe_for(learn)
     epochs = epochs or usual
-    say(f"training {arch.__name__} on {learn.dls.device}: {epochs} epochs of {len(dls.train)} batches")
+    say(f"training {arch.__name__} on {learn.dls.device}: {_counted(epochs, 'epoch')} of {_counted(len(dls.train), 'batch', 'es')}")
     start = time.perf_counter()
     _fit(learn, epochs, lr, cbs, cbs[0].start_epoch if cbs else 0)
     figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs,
