@@ -114,9 +114,9 @@ def adapt(
             if not (folder/name).exists():
                 set_seed(seed)
                 dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(arch, len(files)), vocab=chars, size=size, channels=channels)
-                learn = captcha_learner(dls, arch, pretrained=start or False, fold_case=fold_case)
                 state = folder/f'{name}.pth'
                 keep = Checkpoint(state, resume=state.exists())
+                learn = captcha_learner(dls, arch, pretrained=start or False, fold_case=fold_case, half=keep.half)
                 say(f"{name}: {len(files)} pictures")
                 folder.mkdir(parents=True, exist_ok=True)
                 fit(learn, [keep], keep.start_epoch)

@@ -214,7 +214,8 @@ def train_reader(
     set_seed(seed)
     dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=skip_bad, **how)
     left_out = list(dls.report.left_out)
-    begin = partial(captcha_learner, arch=arch, pretrained=start or False, fold_case=fold_case)
+    cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
+    begin = partial(captcha_learner, arch=arch, pretrained=start or False, fold_case=fold_case, half=cbs[0].half if cbs else None)
     learn = begin(dls)
     if skip_bad and getattr(learn.loss_func, 'is_ctc', False):
         T = n_columns(learn.model.to(dls.device), dls.one_batch()[0])
@@ -228,7 +229,6 @@ def train_reader(
             learn = begin(dls)
     say(dls.report); _report_left_out(o for o in left_out if o not in dls.report.left_out)   # the report names its own
     _tell_start(learn); _tell_limits(dls, chars)
-    cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
     usual,lr = recipe_for(learn)
     epochs = epochs or usual
     say(f"training {arch.__name__} on {learn.dls.device}: {_counted(epochs, 'epoch')} of {_counted(len(dls.train), 'batch', 'es')}")

@@ -103,14 +103,17 @@ def bfloat16_gain(
 )->float:          # Above 1 where bfloat16 is faster
     "How many times faster this CPU computes a convolution in bfloat16 than in float32"
     x,w = torch.ones(8,64,13,50),torch.ones(64,64,3,3)   # not drawn: the seed of a training stays as it was
-    took = {torch.float32:[], torch.bfloat16:[]}
-    with torch.inference_mode():
-        for turn in range(turns+1):   # the first prepares the kernels
-            for dtype,seconds in took.items():
-                a,b = (o.to(dtype, memory_format=torch.channels_last) for o in (x,w))
-                begun = time.perf_counter()
-                F.conv2d(a, b, padding=1)
-                if turn: seconds.append(time.perf_counter()-begun)
+    took,threads = {torch.float32:[], torch.bfloat16:[]},torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for turn in range(turns+1):   # the first prepares the kernels
+                for dtype,seconds in took.items():
+                    a,b = (o.to(dtype, memory_format=torch.channels_last) for o in (x,w))
+                    begun = time.thread_time()
+                    F.conv2d(a, b, padding=1)
+                    if turn: seconds.append(time.thread_time()-begun)
+    finally: torch.set_num_threads(threads)
     return min(took[torch.float32])/min(took[torch.bfloat16])
 
 def fast_bfloat16(
@@ -419,6 +422,7 @@ class Checkpoint(Callback):
             except Exception as e: raise CaptchaError(f"{self.file} is damaged and can't be resumed: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
             if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int or type(self.state.get('seconds', 0.)) is not float: raise CaptchaError(f"{self.file} is damaged and can't be resumed: it holds no training")
         self.start_epoch,self.seconds = (self.state['epoch'],self.state.get('seconds', 0.)) if resume else (0,0.)   # trained before the stop
+        self.half = self.state.get('half') if resume else None                                                    # in half precision? For `captcha_learner`
 
     def before_fit(self): self.live,self.begun = False,time.perf_counter()
     def before_train(self):
@@ -432,7 +436,8 @@ class Checkpoint(Callback):
         if not self.live: return   # an epoch skipped on the way to `start_epoch`, or no training at all
         opt = self.opt.state_dict()
         gpu = {} if self.dls.device is None or self.dls.device.type!='cuda' else dict(cuda_rng=torch.cuda.get_rng_state(self.dls.device))
-        state = dict(epoch=self.epoch+1, seconds=self.seconds+time.perf_counter()-self.begun, **gpu, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
+        half = any(isinstance(o, (BFloat16,MixedPrecision)) for o in self.learn.cbs)
+        state = dict(epoch=self.epoch+1, half=half, seconds=self.seconds+time.perf_counter()-self.begun, **gpu, model=self.model.state_dict(), opt=dict(state=list(opt['state']), hypers=[{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]),
                      torch_rng=torch.get_rng_state(), random_rng=random.getstate(), dl_rng=self.dls.train.rng.getstate())
         whole = io.BytesIO()
         torch.save(state, whole)    # to a file itself torch would call a full disk a RuntimeError
