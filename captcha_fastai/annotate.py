@@ -17,7 +17,7 @@ from PIL import Image
 from fastcore.all import IN_NOTEBOOK
 
 from .core import CaptchaError, PictureError, norm_text, open_picture, write_aside
-from .data import picture_files, read_labels
+from .data import picture_files, one_text_each, read_labels
 from .synth import _not_in_names
 
 # %% ../nbs/12b_annotate.ipynb #5edb8086
@@ -51,7 +51,9 @@ class Labels:
     ):
         self.file = Path(file)
         df = read_labels(self.file, ['file','text']) if self.file.exists() and self.file.stat().st_size else None
-        self.rows = {} if df is None else dict(zip(df['file'], df['text']))
+        if df is not None and (more := [c for c in df.columns if c not in ('file','text')]):
+            raise CaptchaError(f"{self.file} has a column {more[0]!r} beside file and text, which would be lost; give another file for the labels")
+        self.rows = {} if df is None else one_text_each(self.file, df['file'], df['text'])
 
     def name(self,
         picture,         # Path

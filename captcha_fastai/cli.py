@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from .core import CaptchaError, CaptchaImage, naming, norm_text, open_picture, write_aside
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
-from .data import CaptchaDataLoaders, captcha_label, picture_files, read_labels, untar_captchas
+from .data import CaptchaDataLoaders, captcha_label, picture_files, one_text_each, read_labels, untar_captchas
 from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, recipe_bs, recipe_for, result_title
 from .crnn import crnn_small
@@ -129,7 +129,9 @@ def labelled(
         files = picture_files(path)
         return path,[f.relative_to(path) for f in files],[captcha_label(f) for f in files]
     df = read_labels(path, ['file','text'])
-    return path.parent,list(df['file']),[norm_text(o).strip() for o in df['text']]
+    texts = [norm_text(o).strip() for o in df['text']]
+    one_text_each(path, df['file'], texts)
+    return path.parent,list(df['file']),texts
 
 # %% ../nbs/13_cli.ipynb #010255fd
 class EpochLines(Callback):
@@ -399,6 +401,8 @@ def evaluate(
 )->tuple:       # Figures, readings, texts
     "Read labelled pictures and score the readings; pictures that can't be opened count in `unreadable`, not in `n`, declined ones as misread"
     root,files,texts = labelled(data)
+    if bad := [f for f,t in zip(files, texts) if not t]:
+        raise CaptchaError(f"{len(bad)} of {len(files)} labels are empty, that of {bad[0]} first: what isn't labelled can't be scored; give its text, or leave it out")
     start = time.perf_counter()
     readings = reader.read([root/f for f in files], skip_bad=True, **kwargs)
     took = time.perf_counter()-start

@@ -8,7 +8,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/data.html.md"""
 __all__ = ['captchas_url', 'picture_files', 'captcha_label', 'CaptchaTransform', 'captcha_grid', 'show_batch', 'PictureFacts',
            'scan_pictures', 'common_size', 'OpenPicture', 'EncodeText', 'CaptchaDL', 'PictureBlock', 'CaptchaBlock',
            'jitter_mat', 'TrainAffine', 'captcha_augment', 'DataReport', 'check_data', 'CaptchaDataLoaders',
-           'read_labels', 'untar_captchas']
+           'read_labels', 'one_text_each', 'untar_captchas']
 
 # %% ../nbs/02_data.ipynb #746cb419
 import hashlib, io, os
@@ -441,6 +441,17 @@ def read_labels(
     if lacks := [c for c in cols if c not in df.columns]:
         raise CaptchaError(f"{file} has no column {lacks[0]!r}; its first line names {', '.join(map(str, df.columns))}")
     return df.fillna('')
+
+def one_text_each(
+    table,     # What messages call the table
+    files,     # Paths
+    texts,     # Their labels
+)->dict:       # Path to label
+    "The labels of a table, in which a file may stand twice, but not with two texts"
+    res = {}
+    for f,t in zip(files, texts):
+        if res.setdefault(f, t)!=t: raise CaptchaError(f"{table} lists {f} twice, as {res[f]!r} and as {t!r}; leave the right one")
+    return res
 
 # %% ../nbs/02_data.ipynb #5d9b8042
 @patch(cls_method=True)

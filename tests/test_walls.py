@@ -109,6 +109,7 @@ def test_odd_folder_that_will_do(what, good, tmp_path):
 TABLES = {'a missing file':('file,text\n{rows}\ngood/none.png,22b', 'none.png: no such file'), 'an empty label':('file,text\n{rows}\n{first},', 'its label is empty'),
           'no rows':('file,text\n', 'has no rows'), 'no content':('', 'No columns'), 'semicolons':('file;text\na.png;22b', "no column 'file'"),
           'other columns':('name,label\n{rows}', "no column 'file'"), 'UTF-16':('file,text\n{rows}', 'in UTF-8', 'utf-16'), 'Latin-1':('file,text\n{rows}\nx.png,é', 'in UTF-8', 'latin-1'),
+          'two texts for a file':('file,text\n{rows}\n{first},bbb', 'twice, as'),
           'a comma in a label':('file,text\n{rows}\nx.png,2,2', 'holds a comma'), 'a NUL in a name':('file,text\n{rows}\ngood/\0.png,22b', 'a byte of zero'),
           'a file that is no picture':('file,text\n{rows}\n/etc/passwd,22b', '/etc/passwd: not a picture')}
 
