@@ -211,7 +211,7 @@ def train_reader(
 )->tuple:                    # Learner, reader, dict of figures, what was left out
     "Train a reader on labelled pictures: what `captcha_train` and `captcha_demo` do"
     root,files,texts = labelled(data)
-    bs,start = bs or recipe_bs(arch, len(files)-int(valid_pct*len(files))),_start(arch, texts, from_scratch)
+    bs,start = bs or recipe_bs(arch, len(files)-int(valid_pct*len(files)) if 0<=valid_pct<1 else len(files)),_start(arch, texts, from_scratch)
     how = dict(valid_pct=valid_pct, seed=seed, bs=bs, vocab=chars, size=start and saved_description(start)['spec']['size'])
     set_seed(seed)
     dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=skip_bad, **how)
@@ -401,8 +401,6 @@ def evaluate(
 )->tuple:       # Figures, readings, texts
     "Read labelled pictures and score the readings; pictures that can't be opened count in `unreadable`, not in `n`, declined ones as misread"
     root,files,texts = labelled(data)
-    if bad := [f for f,t in zip(files, texts) if not t]:
-        raise CaptchaError(f"{len(bad)} of {len(files)} labels are empty, that of {bad[0]} first: what isn't labelled can't be scored; give its text, or leave it out")
     start = time.perf_counter()
     readings = reader.read([root/f for f in files], skip_bad=True, **kwargs)
     took = time.perf_counter()-start
@@ -463,6 +461,7 @@ def captcha_eval(
     wrong = [(o,t) for o,t in zip(readings, texts) if not o.error and o.declined is None and o.text!=t]
     for o,t in wrong[:show]: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
+    if empty := texts.count(''): say(f"{empty} of {len(texts)} labels are empty, and scored as texts of no character")
     if strange := [t for t in texts if not set(t)<=set(reader.vocab.chars)]:
         say(f"{len(strange)} of {len(texts)} labels hold characters that this reader doesn't know: {' '.join(sorted(set(''.join(strange))-set(reader.vocab.chars)))}")
     if csv: write_csv(csv, readings, label=texts)

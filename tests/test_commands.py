@@ -101,6 +101,7 @@ def test_eval_csv(world):
     (tmp/'marked.csv').write_text((tmp/'all.csv').read_text(encoding='utf-8'), encoding='utf-8-sig')
     again = run('captcha_eval', tmp/'reader', tmp/'marked.csv')
     assert again.returncode==0 and json.loads(again.stdout)['captcha_accuracy']==1, again.stderr
+    assert ('labels are empty' in again.stderr)==any(not o['text'] for o in rows)
 
 @pytest.mark.parametrize('name', ['draw', 'train', 'eval', 'read', 'demo'])
 def test_help(name, monkeypatch, capsys):

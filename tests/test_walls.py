@@ -106,7 +106,7 @@ def test_odd_folder_that_will_do(what, good, tmp_path):
     assert code==0 and line.startswith('saved') and says in line, line
     add(f'a folder: {what}', line.replace(str(tmp_path), 'DIR'))
 
-TABLES = {'a missing file':('file,text\n{rows}\ngood/none.png,22b', 'none.png: no such file'), 'an empty label':('file,text\n{rows}\n{first},', 'its label is empty'),
+TABLES = {'a missing file':('file,text\n{rows}\ngood/none.png,22b', 'none.png: no such file'), 'an empty label':('file,text\n{rest}\n{first},', 'its label is empty'),
           'no rows':('file,text\n', 'has no rows'), 'no content':('', 'No columns'), 'semicolons':('file;text\na.png;22b', "no column 'file'"),
           'other columns':('name,label\n{rows}', "no column 'file'"), 'UTF-16':('file,text\n{rows}', 'in UTF-8', 'utf-16'), 'Latin-1':('file,text\n{rows}\nx.png,é', 'in UTF-8', 'latin-1'),
           'two texts for a file':('file,text\n{rows}\n{first},bbb', 'twice, as'),
@@ -119,7 +119,7 @@ def test_table(what, good, tmp_path):
     names = [f'good/{o.name}' for o in sorted(good.iterdir())]
     (tmp_path/'good').symlink_to(good, target_is_directory=True)
     rows = '\n'.join(f"{o},{o.split('/')[1][:3]}" for o in names)
-    (tmp_path/'t.csv').write_bytes(text.format(rows=rows, first=names[0]).encode(*enc))
+    (tmp_path/'t.csv').write_bytes(text.format(rows=rows, rest=rows.partition('\n')[2], first=names[0]).encode(*enc))
     code,line = train(tmp_path/'t.csv', tmp_path/'r')
     assert code==2 and says in line, line
     add(f'a table: {what}', line.replace(str(tmp_path), 'DIR'))
