@@ -12,8 +12,8 @@ import argparse, os, warnings
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
-from fastai.vision.augment import Brightness, Contrast, Rotate
 import torch
+from fastai.vision.augment import Brightness, Contrast, Rotate
 from captcha_fastai.all import CUDAGraphs, accuracy_table, archs, captcha_label, k_fold, picture_files, untar_captchas
 
 tutorial = ('pooled_classifier', 'spatial_classifier', 'crnn')
@@ -34,7 +34,7 @@ def main():
     p.add_argument('--only', help='folds to do in this run, as 0,1')
     args = p.parse_args()
     data = Path(args.data) if args.data else untar_captchas()
-    out = Path(args.out or Path(__file__).parent/'results'/f"{args.arch}-seed{args.seed}{'-pretrained' if args.pretrained else ''}{f'-wd{args.wd:g}'.replace('0.','.') if args.wd is not None else ''}")
+    out = Path(args.out or Path(__file__).parent/'results'/f"{args.arch}-seed{args.seed}{'-pretrained' if args.pretrained else ''}{f'-wd{args.wd:g}' if args.wd is not None else ''}")
     files = picture_files(data)
     df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs, pretrained=args.pretrained, n_train=args.n_train,
                 **({} if args.wd is None else dict(wd=args.wd)), only=[int(o) for o in args.only.split(',')] if args.only else None,

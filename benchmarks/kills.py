@@ -32,8 +32,8 @@ def disturbed(kills, rng, longest, command, resumed, done):
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL); p.wait()
             met.append(round(wait, 2))
-            if args := resumed(): continue
-            done(); args = command    # killed when all was written already
+            args = resumed()
+            if args is None: done(); args = command    # killed when all was written already
             continue
         err = p.stderr.read()
         if p.returncode: raise SystemExit(f'{args}: exit code {p.returncode} after {len(met)} kills\n{err}')

@@ -17,7 +17,7 @@ from PIL import Image
 from fastcore.all import IN_NOTEBOOK
 
 from .core import CaptchaError, PictureError, norm_text, open_picture, write_aside
-from .data import picture_files, one_text_each, read_labels
+from .data import one_text_each, picture_files, read_labels
 from .synth import _not_in_names
 
 # %% ../nbs/12b_annotate.ipynb #5edb8086

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from .core import CaptchaError, CaptchaImage, naming, norm_text, open_picture, write_aside
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
-from .data import CaptchaDataLoaders, captcha_label, picture_files, one_text_each, read_labels, untar_captchas
+from .data import CaptchaDataLoaders, captcha_label, one_text_each, picture_files, read_labels, untar_captchas
 from .metrics import score_texts
 from .learner import Checkpoint, archs, captcha_learner, infeasible, n_columns, recipe_bs, recipe_for, result_title
 from .crnn import crnn_small
@@ -174,8 +174,6 @@ def _fit(learn, epochs, lr, cbs, start_epoch=0):
 
 
 # %% ../nbs/13_cli.ipynb #ffaa9ef3
-def _counted(n, what, more='s'): return f"{n} {what}{more*(n!=1)}"
-
 def _rounded(figures): return {k:round(v, 6) if isinstance(v, float) else v for k,v in figures.items()}
 
 def _report_left_out(left_out):
@@ -211,10 +209,13 @@ def train_reader(
 )->tuple:                    # Learner, reader, dict of figures, what was left out
     "Train a reader on labelled pictures: what `captcha_train` and `captcha_demo` do"
     root,files,texts = labelled(data)
-    bs,start = bs or recipe_bs(arch, len(files)-int(valid_pct*len(files)) if 0<=valid_pct<1 else len(files)),_start(arch, texts, from_scratch)
-    how = dict(valid_pct=valid_pct, seed=seed, bs=bs, vocab=chars, size=start and saved_description(start)['spec']['size'])
-    set_seed(seed)
-    dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=skip_bad, **how)
+    start = _start(arch, texts, from_scratch)
+    def load(root, files, texts):
+        set_seed(seed)
+        dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=skip_bad, valid_pct=valid_pct, seed=seed, vocab=chars, size=start and saved_description(start)['spec']['size'])
+        for dl in dls.loaders: dl.bs = min(bs or recipe_bs(arch, len(dls.train_ds)), len(dls.train_ds))   # how many train is known only now
+        return dls
+    dls = load(root, files, texts)
     left_out = list(dls.report.left_out)
     cbs = [Checkpoint(checkpoint, resume)] if checkpoint else []
     begin = partial(captcha_learner, arch=arch, pretrained=start or False, fold_case=fold_case, half=cbs[0].half if cbs else None)
@@ -226,14 +227,13 @@ def train_reader(
             left_out += [(None, n, f"{n}: {t!r} needs {need} columns, the model has {T}") for n,t,need in bad]
             keep = [(f,t) for f,t in zip(dls.report.facts, dls.report.labels) if str(f.file) not in names]
             if not keep: raise CaptchaError(f"none of the pictures can be used: {left_out[-1][-1]}")
-            set_seed(seed)
-            dls = CaptchaDataLoaders.from_lists('.', [f.file for f,_ in keep], [t for _,t in keep], **how)
+            dls = load('.', *zip(*[(f.file,t) for f,t in keep]))
             learn = begin(dls)
     say(dls.report); _report_left_out(o for o in left_out if o not in dls.report.left_out)   # the report names its own
     _tell_start(learn); _tell_limits(dls, chars)
     usual,lr = recipe_for(learn)
     epochs = epochs or usual
-    say(f"training {arch.__name__} on {learn.dls.device}: {_counted(epochs, 'epoch')} of {_counted(len(dls.train), 'batch', 'es')}")
+    say(f"training {arch.__name__} on {learn.dls.device}: {epochs} epoch{'s'*(epochs!=1)} of {len(dls.train)} batch{'es'*(len(dls.train)!=1)}")
     start = time.perf_counter()
     _fit(learn, epochs, lr, cbs, cbs[0].start_epoch if cbs else 0)
     figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs,

@@ -168,7 +168,7 @@ class FusedAdam(Optimizer):
 class CUDAGraphs(Callback):
     "On a GPU: replays the model's forward and backward pass in training as CUDA graphs; elsewhere it does nothing"
     order = MixedPrecision.order+1   # within its autocast
-    def before_fit(self): self.recorded = False
+    def before_fit(self): self.after_fit(); self.recorded = False   # a fit that broke off has left its graphs
     def before_batch(self):
         if self.recorded or not self.training or len(self.xb)!=1 or not self.x.is_cuda: return
         self.recorded,model = True,self.model

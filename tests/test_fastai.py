@@ -34,7 +34,7 @@ def test_half_precision_on_a_gpu(tmp_path):
 def test_cuda_graphs(tmp_path):
     import torch
     if not torch.cuda.is_available(): pytest.skip('needs a GPU')
-    from fastai.basics import set_seed
+    from fastai.basics import Callback, set_seed
     from captcha_fastai.all import CUDAGraphs, CaptchaDataLoaders, captcha_learner, crnn_small, save_captchas
     save_captchas(40, tmp_path/'c', seed=0)
     def losses(cbs):
@@ -43,7 +43,14 @@ def test_cuda_graphs(tmp_path):
         learn.dls.train.shuffle = False
         with learn.no_bar(), learn.no_logging(): learn.fit(3, 1e-3)
         assert 'forward' not in vars(learn.model)
-        return [o[0] for o in learn.recorder.values]
+        class Breaks(Callback):
+            def after_step(self): raise ValueError
+        seen = [o[0] for o in learn.recorder.values]
+        with learn.no_bar(), learn.no_logging():
+            with pytest.raises(ValueError): learn.fit(1, 1e-3, cbs=Breaks())
+            learn.fit(1, 1e-3)
+        assert 'forward' not in vars(learn.model), 'graphs of a fit that broke off stay'
+        return seen
     assert losses([CUDAGraphs()])==pytest.approx(losses([]), rel=.01)
 
 def test_real_captchas():
