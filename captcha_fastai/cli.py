@@ -14,7 +14,7 @@ import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # importing fastai calls it
 
 # %% ../nbs/13_cli.ipynb #3338e5d2
-import hashlib, json, os, shutil, sys, time, traceback
+import hashlib, json, os, re, shutil, sys, time, traceback
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial, wraps
 from pathlib import Path
@@ -59,6 +59,17 @@ def _written():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise
 
+def _for_terminal(
+    line,      # A message in the words of Python: `skip_bad=True`
+    options,   # Name of each argument to its option
+):             # The same in those of the terminal: `--skip-bad`
+    names = '|'.join(map(re.escape, options))
+    def typed(m):
+        name,value = m.groups()
+        if value is None and '_' not in name: return m[0]   # an English word
+        return options[name] + (f' {value}' if value not in (None,'True') else '')
+    return re.sub(rf"(?<![\w/.'\"=-])({names})(?:=(\w+))?(?![\w/.'\"=])", typed, line) if options else line
+
 def command(func):
     "A function as a command: called without arguments it reads `sys.argv` and exits with 0, 1 or 2, or as the system has it: 70, 130, 141"
     @wraps(func)
@@ -68,6 +79,7 @@ def command(func):
         for o in parser._actions: o.help = (o.help or '').removesuffix(' (default: False)')  # a flag is off unless given
         def error(message): say(f'{func.__name__}: {message}; see {func.__name__} --help'); sys.exit(2)
         parser.error = error
+        options = {o.dest:o.option_strings[-1] for o in parser._actions if o.option_strings}
         args = vars(parser.parse_args())
         args.pop('pdb', None); args.pop('xtra', None)
         for k,v in args.items():   # as a script's variable that was never set
@@ -77,7 +89,7 @@ def command(func):
         try:
             with _written(): func(*([args.pop('reader')] + variadic if variadic else []), **args)
         except _SomeBad: sys.exit(1)
-        except (CaptchaError, FileExistsError) as e: say(f'{func.__name__}: {e}'); sys.exit(2)
+        except (CaptchaError, FileExistsError) as e: say(f'{func.__name__}: {_for_terminal(str(e), options)}'); sys.exit(2)
         except BrokenPipeError: sys.exit(141)   # whoever read the output has gone, as `head` does
         except OSError as e: say(f"{func.__name__}: {e.strerror or e}{f': {e.filename}' if e.filename else ''}"); sys.exit(2)
         except KeyboardInterrupt as e: say(f"\n{func.__name__}: stopped{'; ' + e.args[0] if e.args else ''}"); sys.exit(130)
@@ -277,6 +289,12 @@ def train_adapted(
     return res.reader,figures,[*dls.report.left_out, *res.left_out]
 
 # %% ../nbs/13_cli.ipynb #9d452668
+def _typed_option(name, value):
+    "As the user gave it, or not"
+    if name=='folder': return f"in {value}"
+    opt = name.upper() if name=='data' else f"--{name.replace('_', '-')}"
+    return f"without {opt}" if value is None or value is False else f"with {opt}" if value is True else f"with {opt} {value}"
+
 def _asked(part):
     "The options that the work in `part` was begun with"
     try: return dict(json.loads((part/'asked.json').read_text(encoding='utf-8')))
@@ -286,9 +304,10 @@ def _check_asked(part, asked):
     "Was the work in `part` begun with the same options, and on the same pictures?"
     was = _asked(part)
     if differ := [k for k in asked if was.get(k)!=asked[k]]:
-        if differ[0]=='pictures': raise CaptchaError(f"cannot resume {part}: the pictures or their texts have changed since it was started; bring them back, or start anew with --overwrite")
-        then,now = ('the default' if o is None else repr(o) for o in (was.get(differ[0]), asked[differ[0]]))
-        raise CaptchaError(f"cannot resume {part}: it was started with {differ[0]} {then}, not {now}; give what was given then, or remove that folder")
+        what = dict(pictures='the pictures or their texts have', reader='READER has', lexicon='the file of --lexicon has').get(differ[0])
+        if what: raise CaptchaError(f"cannot resume {part}: {what} changed since it was started; give what was given then, or remove that folder to begin anew")
+        then,now = (_typed_option(differ[0], o) for o in (was.get(differ[0]), asked[differ[0]]))
+        raise CaptchaError(f"cannot resume {part}: it was started {then}, not {now}; give what was given then, or remove that folder to begin anew")
 
 def _check_resumable(part, asked, keep='state.pth'):
     "Is there a training to go on with, and was it started with the same options?"
@@ -386,7 +405,8 @@ def _constraint(reader, length, chars, pattern, lexicon):
     "The options that say what a text may be, as the reader takes them"
     if lexicon is not None:
         try: lexicon = [o for line in Path(lexicon).read_text(encoding='utf-8-sig').splitlines() if (o := norm_text(line).strip())]
-        except (OSError, UnicodeDecodeError) as e: raise CaptchaError(f"cannot read the lexicon {lexicon} as text in UTF-8: {e}") from None
+        except OSError as e: raise CaptchaError(f"cannot read the lexicon {lexicon}: {e.strerror or e}") from None
+        except UnicodeDecodeError as e: raise CaptchaError(f"cannot read the lexicon {lexicon} as UTF-8: byte {e.object[e.start]:#04x} at {e.start} is none; save it anew, as UTF-8") from None
     if length not in (None,'seen'): length = _lengths(length)
     return reader.constraint(length, chars, pattern, lexicon)
 
@@ -506,7 +526,8 @@ def _expand(pictures):
         files |= dict.fromkeys(picture_files(p) if p.is_dir() else [p])
     return list(files)
 
-def _reading_line(o): return f'{o.file}\t{o.text}\t{o.confidence:.4f}'
+_one_line = {i:repr(chr(i))[1:-1] for i in [*range(32), 127]}   # a tab or a line's end within a name would be taken for that of a column or a line
+def _reading_line(o): return f'{str(o.file).translate(_one_line)}\t{o.text}\t{o.confidence:.4f}'
 
 def _told(readings):
     "Print a line for each that could be read, as they come"

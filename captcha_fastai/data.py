@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from fastai.data.all import (DataBlock, DataLoaders, DisplayedTransform, IndexSplitter, ItemGetter, RandomSplitter, TfmdDL, ToTensor,
-                             Transform, TransformBlock, get_image_files, untar_data, IntToFloatTensor)
+from fastai.data.all import (DataBlock, DataLoaders, DisplayedTransform, IndexSplitter, IntToFloatTensor, ItemGetter, RandomSplitter, TfmdDL, ToTensor,
+                             Transform, TransformBlock, get_image_files, image_extensions, untar_data)
 from fastai.vision.data import get_grid
 from fastai.torch_core import TitledStr
 from fastai.vision.augment import AffineCoordTfm, Brightness, Contrast, affine_mat, rotate_mat, setup_aug_tfms
@@ -352,8 +352,9 @@ class CaptchaDataLoaders(DataLoaders):
         if isinstance(vocab, str): vocab = Vocab(vocab)
         report,opened = check_data(fnames.map(lambda f: path/f), labels, vocab, hold_mb)
         if report.left_out and not skip_bad:
-            raise CaptchaError(f"{len(report.left_out)} of {len(fnames)} pictures can't be used: {report.left_out[0][-1]}"
-                               f"{' (and more)' if len(report.left_out)>1 else ''}; mend or remove them, or leave them out with skip_bad=True (in a terminal --skip-bad)")
+            whys,more = [o[-1] for o in report.left_out[:3]],len(report.left_out)-3
+            if more>0: whys.append(f'{more} more')
+            raise CaptchaError(f"{len(report.left_out)} of {len(fnames)} pictures can't be used: {'; '.join(whys)}; mend or remove them, or leave them out with skip_bad=True")
         if not len(report): raise CaptchaError(f"none of {len(fnames)} pictures can be used: {report.left_out[0][-1]}")
         items = list(zip([o.file for o in report.facts], report.labels))
         splitter_given = splitter is not None
@@ -430,16 +431,25 @@ def read_labels(
     delimiter:str=',',    # As in `pd.read_csv`
 )->pd.DataFrame:          # Every cell a str, empty where there is none
     "The table in a CSV of labels; a `CaptchaError` names the file, and the column that it lacks"
-    try:
-        if 0 in (data := Path(file).read_bytes()): raise ValueError("it holds a byte of zero, as UTF-16 does; save it anew, as UTF-8")
-        df = pd.read_csv(io.BytesIO(data), header=header, delimiter=delimiter, dtype=str, keep_default_na=False, skipinitialspace=True, encoding='utf-8-sig')
-    except pd.errors.ParserError as e: raise CaptchaError(f"{file}: {str(e).strip().split('error: ')[-1]}; put a text that holds a comma in quotes") from None
-    except (OSError, ValueError) as e: raise CaptchaError(f"cannot read {file} as a CSV in UTF-8: {str(e).strip()}") from None
+    if Path(file).suffix.lower() in image_extensions: raise CaptchaError(f"{file} is a picture, no table; give the folder that holds it, or a CSV")
+    try: data = Path(file).read_bytes()
+    except OSError as e: raise CaptchaError(f"cannot read {file}: {e.strerror or e}") from None
+    def refused(why): return CaptchaError(f"cannot read {file} as a CSV in UTF-8: {why}")
+    if 0 in data: raise refused("it holds a byte of zero, as UTF-16 does; save it anew, as UTF-8")   # pandas would cut a name there
+    try: data = data.decode('utf-8-sig')
+    except UnicodeDecodeError as e: raise refused(f"byte {e.object[e.start]:#04x} at {e.start} is none; save it anew, as UTF-8") from None
+    if not data.strip(): raise CaptchaError(f"{file} is empty")
+    try: df = pd.read_csv(io.StringIO(data), header=header, delimiter=delimiter, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except ValueError as e:
+        why = str(e).strip().split('error: ')[-1]
+        raise refused(f"{why}; {'close the quote that begins there' if 'inside string' in why else 'put a text that holds a comma in quotes'}") from None
     if not len(df): raise CaptchaError(f"{file} has no rows")
     if not isinstance(df.index, pd.RangeIndex):
         raise CaptchaError(f"{file}: a row has more cells than the first line; put a text that holds a comma in quotes")
     if lacks := [c for c in cols if c not in df.columns]:
-        raise CaptchaError(f"{file} has no column {lacks[0]!r}; its first line names {', '.join(map(str, df.columns))}")
+        other = next((name for sep,name in ((';','semicolons'), ('\t','tabs'), ('|','bars')) if any(sep in str(c) for c in df.columns)), None)
+        raise CaptchaError(f"{file} has no column {lacks[0]!r}; its first line names {', '.join(map(str, df.columns))}: "
+                           + (f"its cells are parted by {other}, save it with commas" if other else f"call its columns {' and '.join(map(str, cols))}"))
     return df.fillna('')
 
 def one_text_each(

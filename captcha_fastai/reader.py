@@ -272,7 +272,7 @@ def _load(cls,
     try:
         vocab,spec = Vocab.from_dict(d['vocab']),d['spec']
         empty = empty_model(archs[d['arch']], vocab, spec, d['arch_args'])
-    except Exception as e: raise CaptchaError(f"{path/'reader.json'} is damaged: it describes no {d['arch']}: {e}") from e
+    except Exception as e: raise CaptchaError(f"{path/'reader.json'} is damaged: it describes no {d['arch']}: {e}; get the folder anew") from e
     weights = saved_tensors(path, empty, d['sha256'])
     model = archs[d['arch']](vocab, **spec, **d['arch_args'])
     model.load_state_dict(weights)

@@ -319,7 +319,7 @@ def _style(style):
     "The `Style` that `style`, a name or a `Style`, means"
     if isinstance(style, Style): return style
     if isinstance(style, str) and style in STYLES: return STYLES[style]
-    raise ValueError(f"unknown style {style!r}: choose from {', '.join(STYLES)}, or pass a Style")
+    raise ValueError(f"unknown style {style!r}: choose from {', '.join(STYLES)}")
 
 def draw_captcha(
     text:str,                  # what the picture says

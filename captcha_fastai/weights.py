@@ -30,6 +30,7 @@ def file_sha256(
 
 # %% ../nbs/05b_weights.ipynb #ee9652a9
 format_version = 1
+_anew = 'get the folder anew'
 _kinds = dict(sha256=str, arch=str, arch_args=dict, vocab=dict, spec=dict, mean=list, std=list, lengths=dict, facts=dict)
 
 def _modest(o):
@@ -48,18 +49,18 @@ def saved_description(
     file = folder/'reader.json'
     if (n := file.stat().st_size)>2**20: raise CaptchaError(f"{file} has {n:,} bytes, a reader's has some thousands; it is no saved reader")
     try: d = json.loads(file.read_text(encoding='utf-8'))
-    except (ValueError, RecursionError) as e: raise CaptchaError(f"{file} is damaged: {e}") from None
-    if not isinstance(d, dict): raise CaptchaError(f"{file} is damaged: it holds no JSON object")
+    except (ValueError, RecursionError) as e: raise CaptchaError(f"{file} is damaged: {e}; {_anew}") from None
+    if not isinstance(d, dict): raise CaptchaError(f"{file} is damaged: it holds no JSON object; {_anew}")
     if d.get('format_version')!=format_version:
         raise CaptchaError(f"{folder} was saved in format {d.get('format_version')}, this version reads format {format_version}; install the captcha_fastai that made it")
     for k,kind in _kinds.items():
-        if not isinstance(d.get(k), kind): raise CaptchaError(f"{file} is damaged: {k} is missing or no {kind.__name__}")
+        if not isinstance(d.get(k), kind): raise CaptchaError(f"{file} is damaged: {k} is missing or no {kind.__name__}; {_anew}")
     spec,c = d['spec'],d['spec'].get('channels')
     size = spec.get('size')
     if not (_modest([spec, d['arch_args']]) and isinstance(size, list) and [type(o) for o in [*size, spec.get('width')]]==[int]*3 and min(*size, spec['width'])>0 and c in (1,3)
             and len(d['mean'])==len(d['std'])==c and all(isinstance(o, (int,float)) and math.isfinite(o) for o in d['mean']+d['std']) and min(d['std'])>0
             and all(k.isdecimal() and type(v) is int for k,v in d['lengths'].items())):
-        raise CaptchaError(f"{file} is damaged: size, channels, width, mean, std, lengths or arch_args hold what no reader's do")
+        raise CaptchaError(f"{file} is damaged: size, channels, width, mean, std, lengths or arch_args hold what no reader's do; {_anew}")
     return {**d, 'spec':{**spec, 'size':tuple(size)}}
 
 # %% ../nbs/05b_weights.ipynb #6ae18dc8
@@ -73,11 +74,11 @@ def saved_tensors(
     if (n := file.stat().st_size)>2**30: raise CaptchaError(f"{file} has {n:,} bytes, more than any model here; it is no saved reader")
     try:
         with safe_open(file, 'pt') as f: there = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
-    except Exception as e: raise CaptchaError(f"{file} is damaged: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
+    except Exception as e: raise CaptchaError(f"{file} is damaged: {next(iter(str(e).splitlines()), type(e).__name__)}; {_anew}") from None
     want = {k:tuple(v.shape) for k,v in model.state_dict().items()}
     for k in [*want, *there]:
-        if there.get(k)!=want.get(k): raise CaptchaError(f"{file} doesn't fit reader.json: {k} is {there.get(k, 'missing')} there, and should be {want.get(k, 'absent')}")
-    if file_sha256(file)!=sha256: raise CaptchaError(f"{file} is not the file that was saved: its SHA-256 differs from the one in reader.json; get the folder anew")
+        if there.get(k)!=want.get(k): raise CaptchaError(f"{file} doesn't fit reader.json: {k} is {there.get(k, 'missing')} there, and should be {want.get(k, 'absent')}; {_anew}")
+    if file_sha256(file)!=sha256: raise CaptchaError(f"{file} is not the file that was saved: its SHA-256 differs from the one in reader.json; {_anew}")
     res = load_file(file)
     if bad := [k for k,v in res.items() if not v.isfinite().all()]: raise CaptchaError(f"{file}: {bad[0]} holds NaN or infinity; train the model anew")
     return res

@@ -71,8 +71,8 @@ def unreadable(d): (d/'22b_0.png').chmod(0)
 def bytes_name(d): os.rename(d/'22b_0.png', os.fsencode(d)+b'/\xff2b.png')
 def one(d): [o.unlink() for o in list(d.glob('*.png'))[1:]]
 def none(d): [o.unlink() for o in d.glob('*.png')]
-BAD_FOLDERS = {'a broken link':(link_nowhere, '2bm.png: no such file'), 'a pipe named .png':(pipe, 'no file'), 'an empty file':(zero, '2bm.png: not a picture'),
-               'HTML named .png':(html, '2bm.png: not a picture'), 'a name that begins with _':(no_label, 'its label is empty'), 'one picture':(one, 'leave none to train on'),
+BAD_FOLDERS = {'a broken link':(link_nowhere, '2bm.png: no such file'), 'a pipe named .png':(pipe, 'no file'), 'an empty file':(zero, 'or leave them out with --skip-bad'),
+               'HTML named .png':(html, '2bm.png: not a picture'), 'a name that begins with _':(no_label, 'its label is empty'), 'one picture':(one, 'leave none to train on; add pictures, or set --valid-pct 0'),
                'no picture':(none, 'no pictures in')}
 if sys.platform=='linux': BAD_FOLDERS['a name that is no UTF-8'] = bytes_name,'holds bytes that are no UTF-8'   # others don't have such names
 
@@ -106,9 +106,10 @@ def test_odd_folder_that_will_do(what, good, tmp_path):
     assert code==0 and line.startswith('saved') and says in line, line
     add(f'a folder: {what}', line.replace(str(tmp_path), 'DIR'))
 
-TABLES = {'a missing file':('file,text\n{rows}\ngood/none.png,22b', 'none.png: no such file'), 'an empty label':('file,text\n{rest}\n{first},', 'its label is empty'),
-          'no rows':('file,text\n', 'has no rows'), 'no content':('', 'No columns'), 'semicolons':('file;text\na.png;22b', "no column 'file'"),
-          'other columns':('name,label\n{rows}', "no column 'file'"), 'UTF-16':('file,text\n{rows}', 'in UTF-8', 'utf-16'), 'Latin-1':('file,text\n{rows}\nx.png,é', 'in UTF-8', 'latin-1'),
+TABLES = {'a missing file':('file,text\n{rows}\ngood/none.png,22b', 'none.png: no such file'), 'five missing files':('file,text\n{rows}\n1.png,2\n2.png,2\n3.png,2\n4.png,2\n5.png,2', '3.png: no such file; 2 more; mend'), 'an empty label':('file,text\n{rest}\n{first},', 'its label is empty'),
+          'no rows':('file,text\n', 'has no rows'), 'no content':('', 'is empty'), 'semicolons':('file;text\na.png;22b', 'parted by semicolons, save it with commas'),
+          'tabs':('file\ttext\na.png\t22b', 'parted by tabs'), 'a quote that is not closed':('file,text\n"a.png,22b\n{rows}', 'close the quote'),
+          'other columns':('name,label\n{rows}', 'call its columns file and text'), 'UTF-16':('file,text\n{rows}', 'in UTF-8', 'utf-16'), 'Latin-1':('file,text\n{rows}\nx.png,é', 'in UTF-8', 'latin-1'),
           'two texts for a file':('file,text\n{rows}\n{first},bbb', 'twice, as'),
           'a comma in a label':('file,text\n{rows}\nx.png,2,2', 'holds a comma'), 'a NUL in a name':('file,text\n{rows}\ngood/\0.png,22b', 'a byte of zero'),
           'a file that is no picture':('file,text\n{rows}\n/etc/passwd,22b', '/etc/passwd: not a picture')}
@@ -143,7 +144,7 @@ seed = {'--seed':{'-1':'--seed goes from', str(2**70):'--seed goes from', 'x':'i
 OPTIONS = {('captcha_draw', '2', '--out', 'NEW'):seed | {'--length':{k:v for k,v in length.items()} | {'999':'does not fit'}, '--chars':{'':'chars is empty', '/':'cannot be part of a label', '😀':'no glyph'},
                 '--style':{'baroque':"unknown style 'baroque'", 'classic,,':"unknown style ''", '':'style is empty'}, '--out':{'':'out is empty', '{good}':'not an empty folder'}},
            ('captcha_train', '{good}', '--out', 'NEW', '--draw', '2'):{'--length':length, '--draw':{'0':'--draw must be', 'x':'invalid int'}},
-           ('captcha_train', '{good}', '--out', 'NEW'):seed | {'--valid-pct':{'nan':'valid_pct', '-0.1':'valid_pct', '1':'valid_pct', 'x':'invalid float'}, '--arch':{'':'arch is empty', 'yolo':"no arch 'yolo'"},
+           ('captcha_train', '{good}', '--out', 'NEW'):seed | {'--valid-pct':{'nan':'--valid-pct must', '-0.1':'--valid-pct must', '1':'--valid-pct must', 'x':'invalid float'}, '--arch':{'':'arch is empty', 'yolo':"no arch 'yolo'"},
                 '--epochs':{'0':'--epochs must be', '-3':'--epochs must be', '1e9':'invalid int'}, '--out':{'':'out is empty', '{good}':'exists already'}, '--chars':{'22':'occurs twice', '2':'not in the vocabulary', '':'chars is empty'},
                 '--unlabelled':{'nowhere':'no such folder', '{good}':'has a label already', '':'unlabelled is empty'}, '--bogus':{'1':'--bogus'}},
            ('captcha_eval', 'pretrained', '{good}'):known | sure | table | {'--show':{'-1':'--show must be', 'x':'invalid int'}},
@@ -271,6 +272,25 @@ def test_names_that_are_bytes(good, tmp_path):
     assert res.returncode==2 and 'is not UTF-8' in res.stderr and len(res.stderr.splitlines())==1 and not list(tmp_path.glob('a.csv*'))
     add('a picture: --csv, and a name that is no UTF-8', res.stderr.strip().replace(str(tmp_path), 'DIR'))
 
+@pytest.mark.skipif(sys.platform=='win32', reason='Windows has no such names')
+def test_names_that_break_a_line(good, tmp_path):
+    "One line a picture, and three columns, whatever its name"
+    shutil.copy(next(good.iterdir()), tmp_path/'2\tb\nm.png')
+    res = inside('captcha_read', 'pretrained', tmp_path)
+    assert res.returncode==0 and [o.split('\t')[0] for o in res.stdout.splitlines()]==[str(tmp_path/r'2\tb\nm.png')], res.stdout
+
+def test_a_picture_as_data(good, tmp_path):
+    code,line = train(next(good.iterdir()), tmp_path/'r')
+    assert code==2 and 'is a picture, no table' in line, line
+    add('an option: a picture as DATA', line.replace(str(good), 'GOOD'))
+
+def test_words_of_the_terminal(good, tmp_path):
+    "Messages for Python name its arguments; those of a command its options; a file that is called like one keeps its name"
+    d = folder(good, tmp_path, zero)
+    d.rename(tmp_path/'skip_bad')
+    code,line = train(tmp_path/'skip_bad', tmp_path/'r')
+    assert code==2 and f"{tmp_path/'skip_bad'/'2bm.png'}: " in line and line.endswith('leave them out with --skip-bad'), line
+
 # What a stop, or a hand, has left
 
 def test_damaged_leftovers(good, tmp_path):
@@ -297,6 +317,10 @@ def test_damaged_leftovers(good, tmp_path):
     os.rename(first, tmp_path/'away.png')
     resumed('a picture is gone', 'the pictures or their texts have changed')
     os.rename(tmp_path/'away.png', first)
+    for more,says in ((('--skip-bad',), 'started without --skip-bad, not with --skip-bad'), (('--valid-pct', 0), 'started with --valid-pct 0.1, not with --valid-pct 0.0'), (('--chars', '2bm'), 'without --chars, not with --chars 2bm')):
+        res = inside(*args, '--resume', *more)
+        assert res.returncode==2 and says in res.stderr, res.stderr
+        add(f'--resume: with {more[0]}', res.stderr.strip().replace(str(tmp_path), 'DIR'))
     res = inside(*args, '--resume')
     assert res.returncode==0 and not part.exists(), res.stderr
     rows = tmp_path/'a.csv.partial'
