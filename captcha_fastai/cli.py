@@ -244,10 +244,10 @@ def train_reader(
     say(dls.report); _report_left_out(o for o in left_out if o not in dls.report.left_out)   # the report names its own
     _tell_start(learn); _tell_limits(dls, chars)
     usual,lr = recipe_for(learn)
-    epochs = epochs or usual
-    say(f"training {arch.__name__} on {learn.dls.device}: {epochs} epoch{'s'*(epochs!=1)} of {len(dls.train)} batch{'es'*(len(dls.train)!=1)}")
+    epochs,first = epochs or usual,cbs[0].start_epoch if cbs else 0
+    say(f"training {arch.__name__} on {learn.dls.device}: {epochs} epoch{'s'*(epochs!=1)} of {len(dls.train)} batch{'es'*(len(dls.train)!=1)}{f', going on with epoch {first+1}'*(first>0)}")
     start = time.perf_counter()
-    _fit(learn, epochs, lr, cbs, cbs[0].start_epoch if cbs else 0)
+    _fit(learn, epochs, lr, cbs, first)
     figures = dict(n_train=len(dls.train_ds), n_valid=len(dls.valid_ds), epochs=epochs,
                    seconds=round(time.perf_counter()-start+sum(o.seconds for o in cbs), 1))
     if len(dls.valid_ds):

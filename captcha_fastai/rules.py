@@ -255,15 +255,19 @@ def atom(self:_Pattern):
 # %% ../nbs/02b_rules.ipynb #a5cb3d15
 def _rest(a, c):
     "The derivative: what the rest of the text must match once `c` has been read"
-    if a is None or a==(): return None
-    if isinstance(a, frozenset): return () if c in a else None
-    if a[0]=='or':
+    if a is None or a==(): return None                           # where nothing may come, c may not
+    if isinstance(a, frozenset): return () if c in a else None   # one character was asked for: nothing is left to come
+    kind,*parts = a
+    if kind=='or':                                               # what is left of any alternative that begins so
         res = None
-        for o in a[1]: res = _or(res, _rest(o, c))
+        for o in parts[0]: res = _or(res, _rest(o, c))
         return res
-    if a[0]=='rep': return _cat(_rest(a[1], c), _rep(a[1], max(a[2]-1,0), None if a[3] is None else a[3]-1))
-    first = _cat(_rest(a[1], c), a[2])
-    return _or(first, _rest(a[2], c)) if _can_end(a[1]) else first
+    if kind=='rep':                                              # what is left of the first repeat, then the other repeats
+        o,lo,hi = parts
+        return _cat(_rest(o, c), _rep(o, max(lo-1,0), None if hi is None else hi-1))
+    one,two = parts                                              # a sequence: what is left of its first part, then the second
+    res = _cat(_rest(one, c), two)
+    return _or(res, _rest(two, c)) if _can_end(one) else res     # where the first may be empty, c may begin the second
 
 # %% ../nbs/02b_rules.ipynb #572cbdd3
 def _sets(a):
@@ -282,7 +286,7 @@ def _pattern_automaton(pattern, vocab, V):
         for ids in kinds.values():
             b = _rest(a, ids[0])
             if b is None: continue
-            if b not in number:
+            if b not in number:   # a pattern never met: a new state
                 number[b] = len(number)+1
                 todo.append(b)
                 if len(number)>2000: raise CaptchaError(f"pattern {pattern!r} needs more than 2000 states; simplify it")
