@@ -13,9 +13,10 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 import pandas as pd
+import torch
 from fastai.basics import set_seed
 from fastai.data.all import IndexSplitter
-from captcha_fastai.all import (CaptchaDataLoaders, Vocab, captcha_augment, captcha_label, captcha_learner, crnn, crnn_small, fold_of, picture_files,
+from captcha_fastai.all import (CUDAGraphs, CaptchaDataLoaders, Vocab, captcha_augment, captcha_label, captcha_learner, crnn, crnn_small, fold_of, picture_files,
                                 save_captchas, write_aside)
 from accuracy import tutorial_augment
 
@@ -42,7 +43,7 @@ def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=N
         set_seed(0)
         dls = CaptchaDataLoaders.from_lists('.', use, [captcha_label(f) for f in use], splitter=IndexSplitter(range(len(use)-len(valid), len(use))),
                                             bs=arch.recipe.bs, batch_tfms=augment(), vocab=Vocab.from_labels(map(captcha_label, files)))
-        learn = captcha_learner(dls, arch, pretrained=False, arch_args=arch_args, half=half, **(dict(wd=wd) if wd else {}))
+        learn = captcha_learner(dls, arch, pretrained=False, arch_args=arch_args, half=half, cbs=CUDAGraphs() if torch.cuda.is_available() else None, **(dict(wd=wd) if wd else {}))
         with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs)
     return pd.DataFrame(list(learn.recorder.values), columns=learn.recorder.metric_names[1:-1])
 

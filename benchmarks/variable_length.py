@@ -7,8 +7,9 @@ import argparse, tempfile, time, warnings
 from pathlib import Path
 
 warnings.filterwarnings('ignore')
+import torch
 from fastai.basics import set_seed
-from captcha_fastai.all import CaptchaDataLoaders, archs, captcha_label, captcha_learner, picture_files, save_captchas, score_texts
+from captcha_fastai.all import CUDAGraphs, CaptchaDataLoaders, archs, captcha_label, captcha_learner, picture_files, save_captchas, score_texts
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -26,7 +27,7 @@ def main():
         unseen = picture_files(test)
         for arch in map(archs.get, args.arch.split(',')):
             set_seed(args.seed)
-            learn = captcha_learner(CaptchaDataLoaders.from_folder(train, bs=arch.recipe.bs, valid_pct=.02), arch, pretrained=False)
+            learn = captcha_learner(CaptchaDataLoaders.from_folder(train, bs=arch.recipe.bs, valid_pct=.02), arch, pretrained=False, cbs=CUDAGraphs() if torch.cuda.is_available() else None)
             start = time.perf_counter()
             with learn.no_bar(), learn.no_logging():
                 learn.fit_recipe(args.epochs)
