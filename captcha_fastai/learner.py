@@ -256,7 +256,7 @@ class CTCCheck(Callback):
             name,text,need = bad[0]
             raise CaptchaError(f"{len(bad)} text(s) can't be emitted by a model of {T} columns: {name}: {text!r} needs {need} "
                                f"(its length and a blank between doubled letters); give a larger width, as in size=(h,w), "
-                               f"or a model with more columns, or leave such pictures out")
+                               f"or a model with more columns, or leave such pictures out, as captcha_train --skip-bad does")
         self.done = self.dls
     def __getstate__(self): return {k:v for k,v in self.__dict__.items() if k!='done'}
 
