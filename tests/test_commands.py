@@ -159,7 +159,7 @@ def bad_inputs(tmp):
         ('nothing to resume',   ('captcha_train', drawn, '--out', new, '--resume'), 'nothing to resume'),
         ('wrong number',        ('captcha_train', drawn, '--out', new, '--epochs', 'many'), '--epochs'),
         ('no epochs',           ('captcha_train', drawn, '--out', new, '--epochs', '0'), '--epochs must be at least 1'),
-        ('share of 1',          ('captcha_train', drawn, '--out', new, '--valid-pct', '1'), 'valid_pct'),
+        ('share of 1',          ('captcha_train', drawn, '--out', new, '--valid-pct', '1'), '--valid-pct must'),
         ('style without drawing', ('captcha_train', drawn, '--out', new, '--fit-style'), 'give --draw N as well'),
         ('draw none to learn',  ('captcha_train', drawn, '--out', new, '--draw', '0'), '--draw must be at least 1'),
         ('length for nothing',  ('captcha_train', drawn, '--out', new, '--length', '3'), 'give one of them as well'),
@@ -215,7 +215,7 @@ def test_killed_and_resumed(world):
     assert (tmp/'long.partial'/'state.pth').exists() and not (tmp/'long').exists()
     assert run(*args).returncode==2
     other = run(*args[:-1], 7, '--resume')
-    assert other.returncode==2 and 'started with epochs 6' in other.stderr
+    assert other.returncode==2 and 'started with --epochs 6, not with --epochs 7' in other.stderr
     res = run(*args, '--resume')
     assert res.returncode==0, res.stderr
     epochs = re.findall(r'^epoch (\d)/6', res.stderr, re.M)
