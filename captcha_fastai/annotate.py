@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from fastcore.all import IN_NOTEBOOK
 
-from .core import CaptchaError, PictureError, norm_text, open_picture, write_aside
+from .core import CaptchaError, PictureError, norm_text, open_picture, unseen, write_aside
 from .data import one_text_each, picture_files, read_labels
 from .synth import _not_in_names
 
@@ -50,10 +50,13 @@ class Labels:
         file:str|Path,   # The CSV; it may be there already
     ):
         self.file = Path(file)
+        self.rows,self.unreadable = self._read(),[]   # the latter: why pictures can't be opened, from `annotate`
+
+    def _read(self):
         df = read_labels(self.file, ['file','text']) if self.file.exists() and self.file.stat().st_size else None
         if df is not None and (more := [c for c in df.columns if c not in ('file','text')]):
             raise CaptchaError(f"{self.file} has a column {more[0]!r} beside file and text, which would be lost; give another file for the labels")
-        self.rows = {} if df is None else one_text_each(self.file, df['file'], df['text'])
+        return {} if df is None else one_text_each(self.file, df['file'], df['text'])
 
     def name(self,
         picture,         # Path
@@ -66,11 +69,12 @@ class Labels:
     def __len__(self): return len(self.rows)
 
     def add(self, picture, text):
-        self.rows[self.name(picture)] = text
+        self.rows = self._read() | {self.name(picture):text}   # somebody else may have written meanwhile
         self._write()
 
     def remove(self, picture):
-        del self.rows[self.name(picture)]
+        self.rows = self._read()
+        self.rows.pop(self.name(picture), None)
         self._write()
 
     def _write(self):
@@ -124,8 +128,8 @@ def annotate(
     if reader is None: todo = [(f,'') for f in random.Random(seed).sample(files, len(files))]
     else:
         readings = reader.read(files, skip_bad=True, **kwargs)
-        for o in readings:
-            if o.error: say(o.error)
+        labels.unreadable += [o.error for o in readings if o.error]
+        for o in labels.unreadable: say(o)
         todo = [(o.file,o.text) for o in unsure_first(readings)]
     if show is None:
         colour = sys.stdout.isatty() and 'NO_COLOR' not in os.environ
@@ -137,7 +141,7 @@ def annotate(
     while i<len(todo) and (n is None or added()<n):
         f,proposed = todo[i]
         try: show(f)
-        except PictureError as e: say(str(e)); i += 1; continue
+        except PictureError as e: labels.unreadable.append(str(e)); say(str(e)); i += 1; continue
         try: typed = (ask or _typed)(f"{added()+1} of {n or len(todo)}, {Path(f).name}{f': {proposed}' if proposed else ''} > ").strip()
         except (EOFError, KeyboardInterrupt): break
         if typed==':q': break
@@ -151,6 +155,10 @@ def annotate(
         if typed.startswith(':') and not typed.startswith('::'): say(f"{typed!r} is no command: {_keys}"); continue
         text = norm_text(typed.removeprefix(':') if typed else proposed)
         if not text: say("type the text, or :s to skip"); continue
+        if bad := [c for c in text if unseen(c)]:
+            say(f"U+{ord(bad[0]):04X} is no sign that can be seen; type the text without it, or :s to skip")
+            if not (ask or sys.stdin.isatty()): done.append((i,False)); i += 1   # the next line of a file is the next picture's
+            continue
         if for_names and (bad := set(text)&_not_in_names): say(f"{min(bad)!r} can't be part of a label in a file name; type it without, or :s to skip"); continue
         if text!=odd and typed and (why := _odd(text, kwargs.get('constraint'))):
             if ask or sys.stdin.isatty(): odd = text; say(f"{why}: type it once more to keep it so")

@@ -10,11 +10,13 @@ __all__ = ['demo_styles', 'demo_n', 'say', 'command', 'captcha_draw', 'labelled'
            'results_picture', 'captcha_demo']
 
 # %% ../nbs/13_cli.ipynb #a658b2e9
-import warnings
+import os, signal, sys, warnings
+_as_command = os.path.basename(sys.argv[0] if sys.argv else '').startswith('captcha_') and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _as_command: signal.signal(signal.SIGINT, signal.SIG_DFL)   # Ctrl-C while the imports below take their seconds: a plain stop
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # importing fastai calls it
 
 # %% ../nbs/13_cli.ipynb #3338e5d2
-import hashlib, json, os, re, shutil, sys, time, traceback
+import hashlib, json, re, shutil, time, traceback
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import partial, wraps
 from pathlib import Path
@@ -26,7 +28,7 @@ from fastcore.script import anno_parser
 from fastprogress.fastprogress import format_time
 from filelock import FileLock, Timeout
 
-from .core import CaptchaError, CaptchaImage, naming, norm_text, open_picture, write_aside
+from .core import CaptchaError, CaptchaImage, naming, norm_text, open_picture, unseen, write_aside
 from .synth import CLASSIC_CHARS, STYLES, save_captchas
 from .data import CaptchaDataLoaders, captcha_label, one_text_each, picture_files, read_labels, untar_captchas
 from .metrics import score_texts
@@ -35,18 +37,26 @@ from .crnn import crnn_small
 from .weights import file_sha256, reader_folder, saved_description
 from .annotate import annotate, rename_labelled
 from .adapt import adapt
-from .reader import Reader, Reading  # imports the modules of all archs: importing one is what fills `archs`
+from .reader import Reader, Reading, check_place  # imports the modules of all archs: importing one is what fills `archs`
 
 # %% ../nbs/13_cli.ipynb #227775dc
+if _as_command: signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class _SomeBad(Exception): "Done, but some files could not be used; they have been named"
 
 def say(
     *args,   # What to print
-): "Print to standard error: progress and warnings"; print(*args, file=sys.stderr, flush=True)
+):
+    "Print to standard error: progress and warnings. Where that can't be written to, as on a full disk, the work goes on without"
+    try: print(*args, file=sys.stderr, flush=True)
+    except OSError: pass
 
 def _readied():
     "Let standard output take any file name: one that its encoding can't say is shown as the bytes it was, or by its codes. Damaged pictures have our line, and no more"
     warnings.filterwarnings('ignore', module=r'PIL\.')
+    for o in ('stdout','stderr'):
+        if getattr(sys, o) is None: setattr(sys, o, open(os.devnull, 'w'))   # closed, as by >&-: nobody wants to know
+    if hasattr(sys.stdin, 'reconfigure'): sys.stdin.reconfigure(errors='surrogateescape')
     if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='surrogateescape' if sys.stdout.encoding.lower() in ('utf-8','utf8') else 'backslashreplace')
 
 @contextmanager
@@ -80,7 +90,7 @@ def command(func):
         def error(message): say(f'{func.__name__}: {message}; see {func.__name__} --help'); sys.exit(2)
         parser.error = error
         options = {o.dest:o.option_strings[-1] for o in parser._actions if o.option_strings}
-        args = vars(parser.parse_args())
+        args = vars(parser.parse_intermixed_args())   # options may stand before the pictures as well
         args.pop('pdb', None); args.pop('xtra', None)
         for k,v in args.items():   # as a script's variable that was never set
             if v=='' or isinstance(v, list) and '' in v: error(f"{k} is empty")
@@ -107,11 +117,13 @@ def _lengths(text):
     try: a,b = map(int, text.split('-') if '-' in text else [text,text])
     except ValueError: raise CaptchaError(f"a length is a number or a range like 4-6, not {text!r}") from None
     if not 1<=a<=b: raise CaptchaError(f"a length is at least 1, and a range goes upwards, unlike {text!r}")
+    if b>1000: raise CaptchaError(f"a text has 1000 characters at most, not {b}")
     return (a,b) if '-' in text else a
 
 def _checked(out, seed):
     "The path that --out names"
     if not Path(out).name: raise CaptchaError(f"--out must name a folder to make, not {str(out)!r}")
+    if str(out)=='pretrained': raise CaptchaError("--out can't be pretrained: to the other commands that is the reader in the package; give another name")
     if not 0<=seed<2**32: raise CaptchaError(f"--seed goes from 0 to {2**32-1}, not {seed}")
     return Path(out)
 
@@ -142,6 +154,8 @@ def labelled(
         return path,[f.relative_to(path) for f in files],[captcha_label(f) for f in files]
     df = read_labels(path, ['file','text'])
     texts = [norm_text(o).strip() for o in df['text']]
+    for f,t in zip(df['file'], texts):
+        if any(map(unseen, t)): raise CaptchaError(f"{path}: the text of {f} is {t[:40]!r}, with a sign that can't be seen; write it anew, and see that each quote is closed")
     one_text_each(path, df['file'], texts)
     return path.parent,list(df['file']),texts
 
@@ -300,6 +314,11 @@ def _asked(part):
     try: return dict(json.loads((part/'asked.json').read_text(encoding='utf-8')))
     except (OSError, ValueError, TypeError): raise CaptchaError(f"{part} is damaged: its asked.json is missing or can't be read; remove that folder and start anew") from None
 
+def _digest(file):
+    "Checksum of a file's bytes, if it can be read"
+    try: return file_sha256(file) if file.is_file() else None   # a pipe would never end
+    except OSError: return None
+
 def _check_asked(part, asked):
     "Was the work in `part` begun with the same options, and on the same pictures?"
     was = _asked(part)
@@ -318,15 +337,40 @@ def _remove(path):
     if path.is_dir(): shutil.rmtree(path)
     else: path.unlink(missing_ok=True)
 
+_works = dict(captcha_train=('--out', ('state.pth','steps')), captcha_read=('--csv', ('readings.jsonl',)))   # command: where its result goes, what is kept of unfinished work
+
+def _half(part):
+    "How the names begin of what a stop leaves half written: a file, or the reader"
+    return '.tmp-',f".{part.name.removesuffix('.partial')}."
+
+def _check_own(part, what):
+    "Is the folder of unfinished work one of this command's, and of nobody else's?"
+    option,kept = _works[what]
+    if part.is_symlink() or part.exists() and not part.is_dir(): raise CaptchaError(f"{part} is in the way of the unfinished work; move it away, or give another {option}")
+    if not part.exists(): return
+    known = {'lock', 'asked.json', *kept}
+    if more := sorted(o.name for o in part.iterdir() if o.name not in known and not o.name.startswith(_half(part))):
+        other = next((k for k,(_,o) in _works.items() if k!=what and more[0] in o), None)
+        raise CaptchaError(f"{part} holds {f'what a {other} that was stopped has kept' if other else more[0]+', which is not from an unfinished '+what}; move it away, or give another {option}")
+
+def _clear(part, what):
+    "Remove the folder of work that is finished, and what this command made in it"
+    for o in (*_works[what][1], 'asked.json'): _remove(part/o)
+    for o in list(part.iterdir()):
+        if o.name.startswith(_half(part)): _remove(o)
+    if {o.name for o in part.iterdir()}<={'lock'}: shutil.rmtree(part, ignore_errors=True)
+
 @contextmanager
-def _claimed(part, keep='state.pth', what='captcha_train', option='--out'):
+def _claimed(part, keep='state.pth', what='captcha_train'):
     "Keep the folder of unfinished work to this process; it stays only if there is something to go on from, the file `keep`"
+    option = _works[what][0]
+    _check_own(part, what)
     part.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(part/'lock', timeout=0):
             try: yield
             finally:
-                if not (part/keep).exists(): shutil.rmtree(part, ignore_errors=True)
+                if not (part/keep).exists(): _clear(part, what)
     except Timeout: raise CaptchaError(f"another {what} is at work in {part}; wait for it, or give another {option}") from None
 
 # %% ../nbs/13_cli.ipynb #981b4e90
@@ -363,7 +407,7 @@ def captcha_train(
     if epochs is not None and epochs<1: raise CaptchaError(f"--epochs must be at least 1, not {epochs}")
     if out.exists() and resume and not part.exists(): raise CaptchaError(f"{out} is finished: there is nothing to resume")
     if out.exists() and not overwrite and not (resume and _finished(out, part)): raise CaptchaError(f"{out} exists already; give another --out, or --overwrite")
-    if out.exists() and not (out/'reader.json').exists(): raise CaptchaError(f"{out} exists and is not a saved reader; give another --out")
+    check_place(out, overwrite=True)
     made = _arch(arch)
     if draw is not None and draw<1: raise CaptchaError(f"--draw must be at least 1, not {draw}")
     if fit_style and not draw: raise CaptchaError("--fit-style says how captchas are drawn; give --draw N as well")
@@ -372,7 +416,8 @@ def captcha_train(
     if length and alone: raise CaptchaError("--length tells --draw and --unlabelled how long texts are; give one of them as well")
     if length: _lengths(length)
     if epochs and not alone: raise CaptchaError("a training with --draw or --unlabelled has several steps, each with epochs of its own; leave --epochs out")
-    pictures = hashlib.sha256(json.dumps([(str(f),t) for f,t in zip(*labelled(data)[1:])]).encode()).hexdigest()
+    root,*pairs = labelled(data)
+    pictures = hashlib.sha256(json.dumps([(str(f), t, _digest(root/f)) for f,t in zip(*pairs)]).encode()).hexdigest()
     asked = dict(data=str(Path(data).resolve()), pictures=pictures, arch=arch, epochs=epochs, valid_pct=valid_pct, seed=seed, skip_bad=skip_bad, from_scratch=from_scratch, chars=chars, fold_case=fold_case, overwrite=overwrite, **more)
     kept = part/('state.pth' if alone else 'steps')
     with _claimed(part, kept.name):
@@ -492,6 +537,11 @@ def captcha_eval(
     if figures['unreadable']: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #862a14b7
+def _seen(file):
+    "What tells one state of a file from another: its size and when it was changed"
+    try: o = os.stat(file); return [o.st_size, o.st_mtime_ns]
+    except OSError: return None
+
 def read_on(
     reader,          # A `Reader`
     files,           # Paths of pictures
@@ -499,23 +549,27 @@ def read_on(
     chunk:int=512,   # Pictures to read before they are written down
     **kwargs         # For `Reader.read`
 ):                   # Yields a `Reading` for each file, in order
-    "Read files, but not those whose readings are kept from a time before"
+    "Read files, but not those whose readings are kept from a time before and that are as they were"
     done = {}
     if kept and kept.exists():
         whole = kept.read_bytes().rpartition(b'\n')[0]   # a line that has no end was cut off by the stop
         for o in whole.splitlines():
-            try: o = json.loads(o); done[o['file']] = Reading(**o | dict(file=Path(o['file'])))
-            except (ValueError, TypeError, KeyError): raise CaptchaError(f"{kept} is damaged; remove {kept.parent} to read anew") from None
+            try:
+                o = json.loads(o)
+                file,seen = o['file'],o.pop('seen')
+                done[file] = Reading(**o | dict(file=Path(file), confidence=float(o['confidence']))),seen
+            except (ValueError, TypeError, KeyError, AttributeError): raise CaptchaError(f"{kept} is damaged; remove {kept.parent} to read anew") from None
         os.truncate(kept, len(whole)+bool(whole))
     for i in range(0, len(files), chunk):
         part = files[i:i+chunk]
-        new = reader.read([f for f in part if str(f) not in done], skip_bad=True, **kwargs)
+        seen = {str(f):_seen(f) for f in part} if kept else {}
+        old = {f:done[f][0] for f in seen if f in done and done[f][1]==seen[f] and not done[f][0].error}   # another file by now, or one that couldn't be read, is read
+        new = {str(o.file):o for o in reader.read([f for f in part if str(f) not in old], skip_bad=True, **kwargs)}
         if kept and new:
             with naming(kept), open(kept, 'a') as f:
-                f.writelines(json.dumps(vars(o) | dict(file=str(o.file)))+'\n' for o in new)
+                f.writelines(json.dumps(vars(o) | dict(file=k, seen=seen[k]))+'\n' for k,o in new.items())
                 f.flush(); os.fsync(f.fileno())
-        new = {str(o.file):o for o in new}
-        for f in part: yield done.get(str(f)) or new[str(f)]
+        for f in part: yield old.get(str(f)) or new[str(f)]
 
 # %% ../nbs/13_cli.ipynb #4a9cd813
 def _expand(pictures):
@@ -557,7 +611,7 @@ def captcha_read(
     if csv:
         _check_names(files)
         part = kept.parent
-        with _claimed(part, kept.name, 'captcha_read', '--csv'):
+        with _claimed(part, kept.name, 'captcha_read'):
             asked = dict(folder=os.getcwd(), reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars, pattern=pattern,
                          lexicon=lexicon and file_sha256(Path(lexicon)), min_confidence=min_confidence)
             if kept.exists(): _check_asked(part, asked); say(f"going on from {part}")
@@ -596,9 +650,11 @@ def captcha_annotate(
     known = dict(constraint=_constraint(made, length, chars, pattern, lexicon)) if made else {}
     csv = Path(csv or Path(folder)/'labels.csv')
     labels = annotate(folder, csv, made, n, for_names=rename, **known)
+    if labels.unreadable and not len(labels): raise CaptchaError(f"no picture was labelled, and {len(labels.unreadable)} can't be opened: {labels.unreadable[0]}")
     if rename: say(f"{len(rename_labelled(csv))} pictures renamed")
     more = len(labels)<len(picture_files(folder))
     if len(labels)>=20: say(f"next: captcha_train {csv}{f' --unlabelled {folder}' if more else ''} --out DIR")
+    if labels.unreadable: raise _SomeBad
 
 # %% ../nbs/13_cli.ipynb #1a297a15
 demo_styles,demo_n = ['classic','wavy','crossed'],(4000,500)

@@ -8,7 +8,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/data.html.md"""
 __all__ = ['captchas_url', 'picture_files', 'captcha_label', 'CaptchaTransform', 'captcha_grid', 'show_batch', 'PictureFacts',
            'scan_pictures', 'common_size', 'OpenPicture', 'EncodeText', 'CaptchaDL', 'PictureBlock', 'CaptchaBlock',
            'jitter_mat', 'TrainAffine', 'captcha_augment', 'DataReport', 'check_data', 'CaptchaDataLoaders',
-           'read_labels', 'one_text_each', 'untar_captchas']
+           'one_text_each', 'read_labels', 'untar_captchas']
 
 # %% ../nbs/02_data.ipynb #746cb419
 import hashlib, io, os
@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from PIL import Image
 from fastai.data.all import (DataBlock, DataLoaders, DisplayedTransform, IndexSplitter, IntToFloatTensor, ItemGetter, RandomSplitter, TfmdDL, ToTensor,
-                             Transform, TransformBlock, get_image_files, image_extensions, untar_data)
+                             Transform, TransformBlock, image_extensions, untar_data)
 from fastai.vision.data import get_grid
 from fastai.torch_core import TitledStr
 from fastai.vision.augment import AffineCoordTfm, Brightness, Contrast, affine_mat, rotate_mat, setup_aug_tfms
@@ -31,9 +31,23 @@ from fastcore.all import L, delegates, patch
 from plum import dispatch
 
 from .core import (CaptchaError, CaptchaImage, PictureError, TensorLabel, Vocab, is_grey, norm_text, open_picture,
-                                 picture_name)
+                                 picture_name, unseen)
 
 # %% ../nbs/02_data.ipynb #e90992a5
+def _walk(path):
+    "Pictures below a folder; a link that leads back to a folder above it is not followed, a folder that may not be looked into is an error"
+    def stop(e): raise CaptchaError(f"cannot look into the folder {e.filename}: {e.strerror}; give yourself the right to, or move it away")
+    at = lambda o: (o.st_dev, o.st_ino)
+    above = {str(path):{at(os.stat(path))}}
+    for here,folders,files in os.walk(path, followlinks=True, onerror=stop):
+        for o in folders[:]:
+            sub = os.path.join(here, o)
+            try: place = at(os.stat(sub))
+            except OSError: continue
+            if place in above[here] or o.startswith('.'): folders.remove(o)
+            else: above[sub] = above[here]|{place}
+        yield from (Path(here)/o for o in files if Path(o).suffix.lower() in image_extensions and not o.startswith('.'))
+
 def picture_files(
     path:str|Path,  # Folder, searched with its subfolders
 )->L:               # Paths, sorted by what follows `path`
@@ -42,7 +56,7 @@ def picture_files(
     if not path.exists(): raise CaptchaError(f"no such folder: {path}")
     if not path.is_dir(): raise CaptchaError(f"{path} is not a folder")
     where = lambda o: o.relative_to(path).as_posix()
-    found = get_image_files(path).sorted(lambda o: (len(o.parts), where(o)), reverse=True)
+    found = L(_walk(path)).sorted(lambda o: (len(o.parts), where(o)), reverse=True)
     files = L({o.parent.resolve()/o.name:o for o in found}.values()).sorted(where)   # what a link to a folder shows again is left out: the shortest path stays
     if not files: raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
     return files
@@ -317,6 +331,7 @@ def check_data(
         bad = [c for c in text if vocab is not None and c not in vocab]
         reason = (o.error or (f"{picture_name(o.file)}: its label is empty" if not text else None) or
                   (f"{picture_name(o.file)}: its label holds bytes that are no UTF-8; rename it" if any('\ud800'<=c<='\udfff' for c in text) else None) or
+                  (f"{picture_name(o.file)}: its label {text[:40]!r} holds a sign that can't be seen; take it out, and in a table see that each quote is closed" if any(map(unseen, text)) else None) or
                   (f"{picture_name(o.file)}: character {bad[0]!r} of its label {text!r} is not in the vocabulary {vocab.chars!r}" if bad else None))
         if reason: left_out.append((i, o.file, reason)); opened.pop(o.file, None)
         else: good.append(o); texts.append(text)
@@ -396,6 +411,19 @@ def from_name_func(cls:CaptchaDataLoaders,
     "From paths, their text given by `label_func` of the file name"
     return cls.from_lists(path, fnames, L(fnames).map(lambda o: label_func(Path(o).name)), **kwargs)
 
+# %% ../nbs/02_data.ipynb #ab038818
+def one_text_each(
+    table,     # What messages call the table
+    files,     # Paths
+    texts,     # Their labels
+)->dict:       # Path to label
+    "The labels of a table, in which a file may stand twice, but not with two texts"
+    res,where = {},{}
+    for f,t in zip(files, texts):
+        known = where.setdefault(os.path.normpath(f), f)     # a.png and ./a.png are one file
+        if res.setdefault(known, t)!=t: raise CaptchaError(f"{table} lists {f} twice, as {res[known]!r} and as {t!r}; leave the right one")
+    return res
+
 # %% ../nbs/02_data.ipynb #708cc5a2
 @patch(cls_method=True)
 @delegates(CaptchaDataLoaders.from_lists)
@@ -420,7 +448,9 @@ def from_df(cls:CaptchaDataLoaders,
         if None in flags: raise CaptchaError(f"column {valid_col!r} must hold true or false, not {list(col(valid_col))[flags.index(None)]!r}")
         kwargs['splitter'] = IndexSplitter([i for i,o in enumerate(flags) if o])
     if pd.api.types.is_float_dtype(col(label_col)): raise CaptchaError(f"column {label_col!r} holds floats, not texts; read the table with dtype=str")
+    if any(isinstance(o, bytes) for o in col(label_col)): raise CaptchaError(f"column {label_col!r} holds bytes, not texts; decode them first")
     labels = ['' if pd.isna(o) else str(o) for o in col(label_col)]
+    one_text_each('the table', map(str, col(fn_col)), map(norm_text, labels))
     return cls.from_lists(pref, [f'{o}{suff}' for o in col(fn_col)], labels, **kwargs)
 
 # %% ../nbs/02_data.ipynb #39672a80
@@ -451,17 +481,6 @@ def read_labels(
         raise CaptchaError(f"{file} has no column {lacks[0]!r}; its first line names {', '.join(map(str, df.columns))}: "
                            + (f"its cells are parted by {other}, save it with commas" if other else f"call its columns {' and '.join(map(str, cols))}"))
     return df.fillna('')
-
-def one_text_each(
-    table,     # What messages call the table
-    files,     # Paths
-    texts,     # Their labels
-)->dict:       # Path to label
-    "The labels of a table, in which a file may stand twice, but not with two texts"
-    res = {}
-    for f,t in zip(files, texts):
-        if res.setdefault(f, t)!=t: raise CaptchaError(f"{table} lists {f} twice, as {res[f]!r} and as {t!r}; leave the right one")
-    return res
 
 # %% ../nbs/02_data.ipynb #5d9b8042
 @patch(cls_method=True)

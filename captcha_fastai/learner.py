@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from inspect import signature
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -337,6 +338,7 @@ def captcha_learner(
     **kwargs
 )->Learner:
     "A `Learner` for captchas; sizes and vocabulary are taken from `dls`, the loss from the arch's recipe"
+    if not hasattr(arch, 'recipe'): raise CaptchaError(f"{arch!r} is no arch: give a function marked by captcha_arch, as crnn_small")
     xb,yb = dls.one_batch()[:2]
     vocab = getattr(dls, 'vocab', None) or yb.vocab
     folder,imagenet = _beginning(arch, pretrained)
@@ -418,9 +420,13 @@ class Checkpoint(Callback):
         self.file,self.state = Path(file),None
         if resume:
             if not self.file.exists(): raise CaptchaError(f"nothing to resume: {self.file} does not exist")
-            try: self.state = torch.load(self.file, map_location='cpu', weights_only=True)
-            except Exception as e: raise CaptchaError(f"{self.file} is damaged and can't be resumed: {next(iter(str(e).splitlines()), type(e).__name__)}") from None
-            if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int or type(self.state.get('seconds', 0.)) is not float: raise CaptchaError(f"{self.file} is damaged and can't be resumed: it holds no training")
+            def damaged(why): return CaptchaError(f"{self.file} is damaged and can't be resumed: {why}; remove it to begin anew")
+            try:
+                with ZipFile(self.file) as f: bad = f.testzip()     # torch itself doesn't look at the checksums
+                if not bad: self.state = torch.load(self.file, map_location='cpu', weights_only=True)
+            except Exception as e: raise damaged(next(iter(str(e).splitlines()), type(e).__name__)) from None
+            if bad: raise damaged(f"{bad} in it is not what was written")
+            if not isinstance(self.state, dict) or type(self.state.get('epoch')) is not int or type(self.state.get('seconds', 0.)) is not float: raise damaged("it holds no training")
         self.start_epoch,self.seconds = (self.state['epoch'],self.state.get('seconds', 0.)) if resume else (0,0.)   # trained before the stop
         self.half = self.state.get('half') if resume else None                                                    # in half precision? For `captcha_learner`
 

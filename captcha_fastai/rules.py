@@ -275,9 +275,16 @@ def _sets(a):
     if isinstance(a, frozenset): return {a}
     return set().union(*map(_sets, (a[1] if a[0]=='or' else [o for o in a[1:] if isinstance(o, (tuple,frozenset))]))) if a else set()
 
+def _written_out(a):
+    "Characters of a pattern with each repeat written out"
+    if isinstance(a, frozenset) or not a: return int(bool(a))
+    if a[0]=='rep': return _written_out(a[1])*max(1, a[2], a[3] or 0)
+    return sum(map(_written_out, a[1] if a[0]=='or' else a[1:]))
+
 def _pattern_automaton(pattern, vocab, V):
     "The texts that match all of `pattern`"
     start = _Pattern(pattern, vocab).parse()
+    if (n := _written_out(start))>600: raise CaptchaError(f"pattern {pattern!r} has {n} characters once its repeats are written out, more than 600; simplify it")
     kinds = {}  # ids that no part of the pattern tells apart
     for i in range(1, len(vocab.chars)+1): kinds.setdefault(tuple(i in o for o in _sets(start)), []).append(i)
     number,todo,edges = {start:1},[start],[]
@@ -319,6 +326,7 @@ class Constraint:
         lo,hi = length if isinstance(length, (tuple,list)) and len(length)==2 else (length,length)
         if type(lo) is not int or not (type(hi) is int or hi is None and lo is not length): raise CaptchaError(f"a length is a number or (lo, hi), not {length!r}")
         if lo<0: raise CaptchaError(f"a length below 0 can't be: {length!r}")
+        if max(lo, hi or 0)>1000: raise CaptchaError(f"a text has 1000 characters at most here, not {max(lo, hi or 0)}")
         if hi is not None and hi<lo: raise CaptchaError(f"the lengths {length!r} run backwards; give the smaller one first")
         return lo,hi
 

@@ -345,7 +345,9 @@ def _sampler(chars, length, style, seed):
     if not chars: raise ValueError('chars is empty: give the characters to draw from')
     styles = [_style(o) for o in (style if isinstance(style, (list,tuple)) else [style])]
     if not styles: raise ValueError('style is an empty list: give at least one')
-    for st in styles: _check_chars(chars, st.fonts)
+    for st in styles:
+        _check_chars(chars, st.fonts)
+        if hi>st.size[1]: raise ValueError(f'a text of {hi} characters does not fit in {st.size[1]} pixels: shorten it, or give the style a wider size')
     def f(i):
         rng = np.random.default_rng((*seed,i) if isinstance(seed, tuple) else (seed,i))
         text = ''.join(chars[j] for j in rng.integers(len(chars), size=rng.integers(lo, hi+1)))

@@ -72,6 +72,7 @@ def saved_tensors(
     "The tensors of a saved reader, if they are what was saved, fit `model` and hold numbers"
     file = Path(folder)/'model.safetensors'
     if (n := file.stat().st_size)>2**30: raise CaptchaError(f"{file} has {n:,} bytes, more than any model here; it is no saved reader")
+    with open(file, 'rb'): pass   # says itself why it can't be read
     try:
         with safe_open(file, 'pt') as f: there = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     except Exception as e: raise CaptchaError(f"{file} is damaged: {next(iter(str(e).splitlines()), type(e).__name__)}; {_anew}") from None

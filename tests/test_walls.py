@@ -1,12 +1,13 @@
 "Bad input, damaged files, full disks and folders from strangers: each gets one clear line; the table of what was tried is printed at the end of the run"
-import csv, io, json, os, shutil, struct, subprocess, sys, unicodedata, zlib
+import csv, io, json, os, shlex, shutil, signal, struct, subprocess, sys, time, unicodedata, zlib
 
+import pandas as pd
 import pytest, torch
 from fastcore.script import anno_parser
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from captcha_fastai import cli
-from captcha_fastai.all import CaptchaDataLoaders, CaptchaError, Reader, captcha_learner, crnn_small, open_picture, rename_labelled, save_captchas
+from captcha_fastai.all import CaptchaDataLoaders, CaptchaError, Labels, Reader, captcha_learner, crnn_small, open_picture, picture_files, rename_labelled, save_captchas
 from conftest import WALLS
 from test_commands import ENV, args_for, inside, run
 
@@ -134,9 +135,9 @@ def test_table_of_many_rows(good, tmp_path):
 
 # Options: for each command, each option that takes a value, wrong ones and what is said of them
 
-length = {'0':'at least 1', '-2':'a number or a range', 'x':'a number or a range', '6-4':'goes upwards', '4-':'a number or a range', '1-2-3':'a number or a range', '':'length is empty'}
+length = {'0':'at least 1', '-2':'a number or a range', 'x':'a number or a range', '6-4':'goes upwards', '1-1000000000':'at most', '4-':'a number or a range', '1-2-3':'a number or a range', '':'length is empty'}
 known = {'--length':length | {'99':'no room for a text', 'seen2':'a number or a range'}, '--chars':{'?':'not in the vocabulary', '':'chars is empty'},
-         '--pattern':{'[':"without its ']'", '(a':"')' is missing", 'a{9':"'}' is missing", '(2{500}){500}':'more than 100 repeats', '':'pattern is empty'},
+         '--pattern':{'[':"without its ']'", '(a':"')' is missing", 'a{9':"'}' is missing", '(2{500}){500}':'more than 100 repeats', '((2?){30}){30}':'more than 600', '':'pattern is empty'},
          '--lexicon':{'nowhere':'cannot read the lexicon', '/dev/null':'the lexicon is empty', '.':'cannot read the lexicon'}}
 sure = {'--min-confidence':{'x':'invalid float', '2':'from 0 to 1', '-1':'from 0 to 1', 'nan':'from 0 to 1'}}
 table = {'--csv':{'nowhere/a.csv':'there is no folder', '{good}':'exists already', '':'csv is empty'}}
@@ -399,3 +400,142 @@ def test_reader_folder(what, saved, tmp_path):
     add(f'a reader: {what}', str(e.value).replace(str(tmp_path), 'DIR'))
 
 def test_the_reader_itself_loads(saved): assert Reader.load(saved).arch=='crnn_small'
+
+# What lies beside, and who else is there
+
+def trained(good, out):
+    res = inside('captcha_train', good, '--out', out, '--epochs', 1)
+    assert res.returncode==0, res.stderr
+
+def refused(what, says, tmp_path, *args):
+    "One line that says it, exit code 2, and every file as it was"
+    before = {o:o.read_bytes() for o in tmp_path.rglob('*') if o.is_file()}
+    res = inside(*args)
+    assert res.returncode==2 and says in res.stderr and len(res.stderr.splitlines())==1, res.stderr
+    assert {o:o.read_bytes() for o in tmp_path.rglob('*') if o.is_file()}==before
+    add(what, res.stderr.strip().replace(str(tmp_path), 'DIR'))
+
+def test_what_lies_beside_a_reader(good, tmp_path):
+    "Nothing else in a folder is replaced with the reader, least of all the pictures; nor the folder that one stands in, nor a link"
+    out = tmp_path/'r'
+    trained(good, out)
+    (tmp_path/'link').symlink_to(out, target_is_directory=True)
+    (tmp_path/'nowhere').symlink_to(tmp_path/'none', target_is_directory=True)
+    for link in ('link','nowhere'): refused(f'an option: --out {"a link" if link=="link" else "a broken link"}', 'is a link', tmp_path, 'captcha_train', good, '--out', tmp_path/link, '--overwrite', '--epochs', 1)
+    shutil.copytree(good, out/'data')
+    for data in (out/'data', good): refused(f'an option: --overwrite, and {"DATA" if data!=good else "a folder"} in the reader', 'holds data beside a reader', tmp_path, 'captcha_train', data, '--out', out, '--overwrite', '--epochs', 1)
+    shutil.rmtree(out/'data')
+    with pytest.MonkeyPatch.context() as m:
+        m.chdir(out)
+        refused('an option: --overwrite the folder one is in', 'is the folder you are in', tmp_path, 'captcha_train', good, '--out', '../r', '--overwrite', '--epochs', 1)
+    refused('an option: --out pretrained', "can't be pretrained", tmp_path, 'captcha_train', good, '--out', 'pretrained')
+
+def test_a_partial_of_somebody_else(good, tmp_path):
+    shutil.copytree(good, tmp_path/'r.partial')
+    refused('an option: --out, beside a folder OUT.partial of other files', 'not from an unfinished captcha_train', tmp_path, 'captcha_train', good, '--out', tmp_path/'r')
+    refused('an option: --csv, beside a folder FILE.partial of other files', 'not from an unfinished captcha_read', tmp_path, 'captcha_read', 'pretrained', tmp_path/'r.partial', '--csv', tmp_path/'r')
+    (tmp_path/'s.partial').mkdir()
+    (tmp_path/'s.partial'/'state.pth').write_bytes(b'a training')
+    (tmp_path/'s.partial'/'asked.json').write_text('{}')
+    refused('an option: --csv, beside a training that was stopped', 'a captcha_train that was stopped', tmp_path, 'captcha_read', 'pretrained', good, '--csv', tmp_path/'s')
+    (tmp_path/'t.partial').write_text('a file')
+    refused('an option: --out, beside a file OUT.partial', 'is in the way', tmp_path, 'captcha_train', good, '--out', tmp_path/'t')
+
+def test_pictures_changed_while_stopped(good, tmp_path):
+    "A reading that goes on reads what has changed since, and what could not be read; a training does not go on"
+    d = tmp_path/'d'
+    shutil.copytree(good, d)
+    files = sorted(d.iterdir())
+    files[1].write_bytes(b'')
+    reader = Reader.load('pretrained')
+    first = list(cli.read_on(reader, files, tmp_path/'kept.jsonl'))
+    assert first[1].error
+    shutil.copy(files[5], files[0])
+    shutil.copy(files[5], files[1])
+    again = list(cli.read_on(reader, files, tmp_path/'kept.jsonl'))
+    assert [o.text for o in again[:2]]==[first[5].text]*2 and again[2:]==first[2:]
+    args = 'captcha_train',d,'--out',tmp_path/'r','--epochs',2
+    def stop(*_, **__): raise KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(Reader, 'save', stop)
+        assert inside(*args).returncode==130
+    shutil.copy(files[6], files[0])
+    res = inside(*args, '--resume')
+    assert res.returncode==2 and 'the pictures or their texts have changed' in res.stderr, res.stderr
+
+def test_labels_that_somebody_else_writes(good, tmp_path):
+    "Two who label the same folder don't lose each other's labels, and a link stays one"
+    (tmp_path/'link.csv').symlink_to(tmp_path/'labels.csv')
+    a,b = Labels(tmp_path/'link.csv'),Labels(tmp_path/'labels.csv')
+    for i in range(3): a.add(tmp_path/f'a{i}.png', 'a'); b.add(tmp_path/f'b{i}.png', 'b')
+    a.remove(tmp_path/'a1.png')
+    assert sorted(Labels(tmp_path/'labels.csv').rows)==['a0.png','a2.png','b0.png','b1.png','b2.png'] and (tmp_path/'link.csv').is_symlink()
+
+def test_odd_answers(good, tmp_path):
+    "What can't be seen, and bytes that are no UTF-8, are no label; what was answered before and after is kept"
+    res = subprocess.run(args_for('captcha_annotate', good, '--csv', tmp_path/'l.csv', '--reader', 'none'), input=b'aaa\na\0c\nb\xe9b\nbbb\n', capture_output=True, env=ENV, timeout=300)
+    assert res.returncode==0, res.stderr
+    with open(tmp_path/'l.csv', newline='') as f: assert [o['text'] for o in csv.DictReader(f)]==['aaa','bbb']
+
+def test_annotate_what_cannot_be_opened(good, tmp_path):
+    d = folder(good, tmp_path, zero)
+    res = subprocess.run(args_for('captcha_annotate', d, '--reader', 'none'), input='aaa\n'*20, capture_output=True, text=True, env=ENV, timeout=300)
+    assert res.returncode==1 and '2bm.png: not a picture' in res.stdout
+    for o in d.glob('22b*'): o.write_bytes(b'')
+    (d/'labels.csv').unlink()
+    res = subprocess.run(args_for('captcha_annotate', d, '--reader', 'none'), input='aaa\n'*20, capture_output=True, text=True, env=ENV, timeout=300)
+    assert res.returncode==2 and "9 can't be opened" in res.stderr, res.stderr
+
+@pytest.mark.parametrize('cmd', ['captcha_train','captcha_eval'])
+def test_quote_that_swallows_rows(cmd, good, tmp_path):
+    rows = [f'{o},22b' for o in sorted(good.iterdir())]
+    rows[3],rows[7] = rows[3].replace(',22b', ',"22b'),rows[7]+'"'
+    (tmp_path/'t.csv').write_text('\n'.join(['file,text', *rows]))
+    args = (tmp_path/'t.csv','--out',tmp_path/'r') if cmd=='captcha_train' else ('pretrained',tmp_path/'t.csv')
+    refused(f'a table: a quote closed five rows further on, to {cmd}', 'see that each quote is closed', tmp_path, cmd, *args)
+
+def test_folder_within_that_is_closed(good, tmp_path):
+    d = folder(good, tmp_path, lambda d: (d/'sub').mkdir(mode=0))
+    for args in (('captcha_read', 'pretrained', d), ('captcha_train', d, '--out', tmp_path/'r', '--skip-bad')):
+        res = humble(*args)
+        assert res.returncode==2 and f"cannot look into the folder {d/'sub'}: Permission denied" in res.stderr, res.stderr
+    add('a folder: another in it that one may not look into', res.stderr.strip().replace(str(tmp_path), 'DIR'))
+    (d/'sub').chmod(0o700)
+
+def test_links_that_lead_back(good, tmp_path):
+    d = folder(good, tmp_path, lambda d: [(d/o).symlink_to(d, target_is_directory=True) for o in 'abcd'])
+    assert len(picture_files(d))==8
+
+def test_options_before_pictures(good, tmp_path):
+    res = inside('captcha_read', 'pretrained', '--length', 3, '--csv', tmp_path/'a.csv', good)
+    assert res.returncode==0 and len(res.stdout.splitlines())==12, res.stderr
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full here')
+def test_progress_to_a_full_disk(good, tmp_path):
+    "What can't be said is not said; the work is done"
+    with open('/dev/full', 'w') as f: res = subprocess.run(args_for('captcha_train', good, '--out', tmp_path/'r', '--epochs', 1), stdout=subprocess.PIPE, stderr=f, text=True, env=ENV, timeout=300)
+    assert res.returncode==0 and Reader.load(tmp_path/'r') and json.loads(res.stdout)
+
+@pytest.mark.skipif(sys.platform=='win32', reason='needs a POSIX shell')
+def test_closed_output(good, tmp_path):
+    for close in ('>&-','2>&-'):
+        res = subprocess.run(f"{shlex.join(map(str, args_for('captcha_read', 'pretrained', good)))} {close}", shell=True, capture_output=True, text=True, env=ENV, timeout=300)
+        assert res.returncode==0 and not res.stderr, res.stderr
+
+def test_interrupted_while_it_starts(tmp_path):
+    "Ctrl-C in the seconds that imports take: no traceback"
+    (tmp_path/'captcha_read').write_text('from captcha_fastai.cli import captcha_read; captcha_read()')
+    p = subprocess.Popen([sys.executable, tmp_path/'captcha_read', '--help'], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENV)
+    time.sleep(.5)
+    p.send_signal(signal.SIGINT)
+    _,err = p.communicate(timeout=60)
+    assert p.returncode in (-signal.SIGINT,130,0) and 'Traceback' not in err, (p.returncode, err)
+
+def test_python_values(good):
+    reader = Reader.load('pretrained')
+    for bs in (0,-1):
+        with pytest.raises(CaptchaError, match='bs must be at least 1'): reader.read([], bs=bs)
+    f = str(next(good.iterdir()))
+    for df,says in ((pd.DataFrame(dict(file=[f], text=[b'2'])), 'holds bytes'), (pd.DataFrame(dict(file=[f,f], text=['2','b'])), 'lists .* twice')):
+        with pytest.raises(CaptchaError, match=says): CaptchaDataLoaders.from_df(df)
+    with pytest.raises(CaptchaError, match='is no arch'): captcha_learner(None, 'crnn_small')
