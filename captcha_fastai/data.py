@@ -43,8 +43,8 @@ def _walk(path):
         for o in folders[:]:
             sub = os.path.join(here, o)
             try: place = at(os.stat(sub))
-            except OSError: continue
-            if place in above[here] or o.startswith('.'): folders.remove(o)
+            except OSError: continue              # the walk will say why
+            if o.startswith('.') or place in above[here]: folders.remove(o)
             else: above[sub] = above[here]|{place}
         yield from (Path(here)/o for o in files if Path(o).suffix.lower() in image_extensions and not o.startswith('.'))
 
