@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Out-of-fold accuracy of an arch on a labelled folder: every picture is read by a model that has never seen it.
 
-usage: accuracy.py --arch crnn_small [--folds 5] [--seed 0] [--data DIR] [--out DIR] [--only 0,1] [--wd .01] [--pretrained]
+usage: accuracy.py --arch crnn_small [--folds 5] [--seed 0] [--data DIR] [--out DIR] [--only 0,1] [--wd .01] [--drop .5] [--pretrained]
 
 DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Each arch trains by its own recipe, from scratch, or with --pretrained from
 its weights in the package; the three models of the fastai captcha tutorial (pooled_classifier, spatial_classifier, crnn) with the tutorial's augmentation.
-Finished folds are kept in OUT (default: benchmarks/results/ARCH-seedS, with -pretrained or -wdW behind it) and not trained again, so that a run can be stopped
-and gone on with.
+Finished folds are kept in OUT (default: benchmarks/results/ARCH-seedS, with -pretrained, -bsB, -dropD or -wdW behind it) and not trained again, so that a run can be
+stopped and gone on with.
 """
 import argparse, os, warnings
 from pathlib import Path
@@ -27,6 +27,7 @@ def main():
     p.add_argument('--epochs', type=int)
     p.add_argument('--bs', type=int)
     p.add_argument('--wd', type=float, help="weight decay, if not the recipe's")
+    p.add_argument('--drop', type=float, help="dropout, if not the arch's")
     p.add_argument('--n-train', type=int, help='pictures to train on in each fold')
     p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'))
     p.add_argument('--out')
@@ -34,10 +35,11 @@ def main():
     p.add_argument('--only', help='folds to do in this run, as 0,1')
     args = p.parse_args()
     data = Path(args.data) if args.data else untar_captchas()
-    out = Path(args.out or Path(__file__).parent/'results'/f"{args.arch}-seed{args.seed}{'-pretrained' if args.pretrained else ''}{f'-wd{args.wd:g}' if args.wd is not None else ''}")
+    changed = ''.join(f'-{k}{v:g}' for k in ('bs','drop','wd') if (v := getattr(args, k)) is not None)
+    out = Path(args.out or Path(__file__).parent/'results'/f"{args.arch}-seed{args.seed}{'-pretrained' if args.pretrained else ''}{changed}")
     files = picture_files(data)
     df = k_fold(files, [captcha_label(f) for f in files], archs[args.arch], out, folds=args.folds, seed=args.seed, epochs=args.epochs, bs=args.bs, pretrained=args.pretrained, n_train=args.n_train,
-                **({} if args.wd is None else dict(wd=args.wd)), only=[int(o) for o in args.only.split(',')] if args.only else None,
+                arch_args=None if args.drop is None else dict(drop=args.drop), **({} if args.wd is None else dict(wd=args.wd)), only=[int(o) for o in args.only.split(',')] if args.only else None,
                 batch_tfms=tutorial_augment() if args.arch in tutorial else None, cbs=[CUDAGraphs] if torch.cuda.is_available() else None, say=lambda s: print(s, flush=True))
     print(accuracy_table({args.arch:df}).round(4).to_string())
 

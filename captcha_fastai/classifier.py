@@ -56,12 +56,12 @@ def pooled_classifier(
     head = create_head(nf, width*len(vocab))
     apply_init(head, nn.init.kaiming_normal_)
     with torch.no_grad(): head[-1].weight *= .1   # no answer is sure at first
-    return nn.Sequential(body, head, nn.Unflatten(1, (width, len(vocab))))
+    return nn.Sequential(body, head, nn.Unflatten(1, (int(width), len(vocab))))
 
 pooled_classifier.splitter = _splitter
 
 # %% ../nbs/07_classifier.ipynb #58fa861a
-@captcha_arch(epochs=60, lr=3e-3, bs=8, loss_func=CharLoss, wd=1.)
+@captcha_arch(epochs=60, lr=3e-3, bs=16, loss_func=CharLoss, wd=2.)
 def spatial_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels
@@ -69,14 +69,14 @@ def spatial_classifier(
     width:int=5,            # Longest label: places to answer for
     pretrained:bool=False,  # ImageNet weights in the body? There are none: raises `CaptchaError`
     n_hidden:int=1000,      # Features of the hidden layer
-    drop:float=0.5,         # Dropout before each linear layer
+    drop:float=0.25,        # Dropout before each linear layer; the tutorial's is .5
 )->nn.Sequential:           # `(bs,c,h,w)` to `(bs, width, V)`
     "`xresnet34` without pooling, each cell of its map kept apart: the second model of the fastai captcha tutorial (2022)"
     body = _body(channels, pretrained)
     nf,h,w = feature_shape(body, size, channels)
     head = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Dropout(drop), nn.Linear(nf*h*w, n_hidden), nn.ReLU(),
                          nn.BatchNorm1d(n_hidden), nn.Dropout(drop), nn.Linear(n_hidden, width*len(vocab)))
-    return nn.Sequential(body, head, nn.Unflatten(1, (width, len(vocab))))
+    return nn.Sequential(body, head, nn.Unflatten(1, (int(width), len(vocab))))
 
 spatial_classifier.splitter = _splitter
 

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from functools import partial
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pandas as pd
@@ -507,6 +508,7 @@ def untar_captchas(
     if data := os.environ.get('CAPTCHA_DATA'):
         if not Path(data).is_dir(): raise CaptchaError(f"CAPTCHA_DATA is set to {data}, which is not a folder; mend or unset it")
         return Path(data)
-    path = untar_data(url, **kwargs)
+    try: path = untar_data(url, **kwargs)
+    except (URLError, ConnectionError, TimeoutError) as e: raise CaptchaError(f"can't download {url}: {getattr(e, 'reason', e)}; try again with a network, or set CAPTCHA_DATA to a folder of pictures") from e
     inner = path/Path(url).stem
     return inner if inner.is_dir() else path
