@@ -32,7 +32,7 @@ arms = dict(
     decay10=dict(wd=1.),
     float32=dict(half=False),
     small=dict(arch=crnn_small),
-    drawn=dict(drawn=1500),
+    drawn=dict(drawn=750),
 )
 
 def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=None, wd=None, drawn=0, half=None):

@@ -557,7 +557,9 @@ def read_on(
             try:
                 o = json.loads(o)
                 file,seen = o['file'],o.pop('seen')
-                done[file] = Reading(**o | dict(file=Path(file), confidence=float(o['confidence']))),seen
+                r = Reading(**o | dict(file=Path(file), confidence=float(o['confidence'])))
+                if not (isinstance(r.text, str) and 0<=r.confidence<=1 and all(e is None or isinstance(e, str) for e in (r.error,r.declined))): raise ValueError
+                done[file] = r,seen
             except (ValueError, TypeError, KeyError, AttributeError): raise CaptchaError(f"{kept} is damaged; remove {kept.parent} to read anew") from None
         os.truncate(kept, len(whole)+bool(whole))
     for i in range(0, len(files), chunk):

@@ -12,6 +12,7 @@ for each. Needs `pip install atheris`; tests/test_fuzz.py runs the same checks f
 import io, json, re, shutil, subprocess, sys, tempfile, warnings
 from functools import cache, partial
 from pathlib import Path
+from zipfile import ZipFile
 
 warnings.filterwarnings('ignore')
 
@@ -82,14 +83,19 @@ def weights(data):
 def all_weights(): yield (reader_folder()/'model.safetensors').read_bytes()
 
 def table(data):
-    from captcha_fastai.all import norm_text, read_labels
-    file = scratch()/'t.csv'
+    from captcha_fastai.all import CaptchaDataLoaders, norm_text, read_labels
+    file = one_picture().parent/'t.csv'
     file.write_bytes(data)
     df = refused(lambda: read_labels(file, ['file','text']))
     if df is not None:
         assert len(df) and all(isinstance(norm_text(o), str) for o in df['file'].tolist()+df['text'].tolist())
         df.to_csv(io.StringIO())
+        dls = refused(lambda: CaptchaDataLoaders.from_csv(file.parent, file.name, fn_col='file', label_col='text', valid_pct=0, size=(16,48)))
+        if dls is not None: assert len(dls.train_ds)<=len(df)
 def tables():
+    names = sorted(o.name for o in one_picture().parent.glob('*.png'))
+    yield ('file,text\n'+''.join(f'{o},{o[:3]}\n' for o in names)).encode()
+    yield f'text,file\n"2b",{names[0]}\n"m,x",{names[1]}\n'.encode()
     yield b'file,text\na.png,2w4y7\nb/c.png,007\n'
     yield 'file,text,confidence\n"a,b.png","2\n7",.9\n é.png , ü"x ,1\n'.encode()
     yield b'\xef\xbb\xbftext,file\r\n"a""b",c.png\r\n'
@@ -127,9 +133,20 @@ def readings(data):
     from captcha_fastai import cli
     file = scratch()/'readings.jsonl'
     file.write_bytes(data)
-    refused(lambda: list(cli.read_on(None, [], file)))
+    got = refused(lambda: list(cli.read_on(small_reader(), [one_picture()], file)))
+    if got is not None:
+        o, = got
+        assert o.file==one_picture() and isinstance(o.text, str) and 0<=o.confidence<=1 and all(e is None or isinstance(e, str) for e in (o.error,o.declined))
 def all_readings():
-    yield b'{"text": "2bm", "confidence": 0.9, "file": "a.png", "error": null, "declined": null}\n{"text": "", "confidence": 0.0, "file": "b.png", "error": "no", "declined": null}\n'
+    from captcha_fastai import cli
+    file = scratch()/'readings.jsonl'
+    file.unlink(missing_ok=True)
+    list(cli.read_on(small_reader(), [one_picture()], file))
+    kept = file.read_bytes()
+    list(cli.read_on(small_reader(), [one_picture()], file))
+    assert file.read_bytes()==kept   # the seed is one that is believed
+    yield kept
+    yield b'{"text": "", "confidence": 0.0, "file": "b.png", "error": "no", "declined": null, "seen": [1, 2]}\n'+kept
 
 @cache
 def learner():
@@ -137,16 +154,23 @@ def learner():
     one_picture()
     return captcha_learner(CaptchaDataLoaders.from_folder(scratch()/'drawn', valid_pct=0, size=(16,48)), crnn_small, arch_args=dict(widths=[4,4], blocks=[1,0], n_hidden=4), half=False)
 
-def checkpoint(data):
-    from captcha_fastai.all import Checkpoint
-    file = scratch()/'state.pth'
-    file.write_bytes(data)
-    refused(lambda: Checkpoint(file, resume=True))
-def checkpoints():
+@cache
+def kept():
+    "What a checkpoint's archive holds"
     from captcha_fastai.all import Checkpoint
     learn = learner()
     with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=Checkpoint(scratch()/'kept.pth'))
-    yield (scratch()/'kept.pth').read_bytes()
+    with ZipFile(scratch()/'kept.pth') as f: return {o:f.read(o) for o in f.namelist()}
+
+def checkpoint(data):
+    "The pickle in an archive whose checksums are right"
+    from captcha_fastai.all import Checkpoint
+    file = scratch()/'state.pth'
+    with ZipFile(file, 'w') as f:
+        for k,v in kept().items(): f.writestr(k, data if k.endswith('/data.pkl') else v)
+    got = refused(lambda: Checkpoint(file, resume=True))
+    if got is not None: assert type(got.start_epoch) is int and type(got.seconds) is float
+def checkpoints(): yield next(v for k,v in kept().items() if k.endswith('/data.pkl'))
 
 TARGETS = dict(picture=(picture, pictures), description=(description, descriptions), weights=(weights, all_weights), table=(table, tables), known=(known, knowns),
                readings=(readings, all_readings), checkpoint=(checkpoint, checkpoints))
@@ -154,7 +178,7 @@ TARGETS = dict(picture=(picture, pictures), description=(description, descriptio
 def fuzz(name, options):
     "Never returns: libFuzzer ends the process"
     import atheris
-    with atheris.instrument_imports(include=['captcha_fastai','PIL'], enable_loader_override=False):
+    with atheris.instrument_imports(include=['captcha_fastai','PIL','torch._weights_only_unpickler'], enable_loader_override=False):
         import captcha_fastai.all, captcha_fastai.cli, PIL.Image
     import torch
     torch.set_num_threads(1)
