@@ -8,7 +8,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/reader.html.md"""
 __all__ = ['Reading', 'fuse_norms', 'Reader', 'check_place']
 
 # %% ../nbs/12_reader.ipynb #923147a4
-import json, os, shutil, tempfile
+import json, os, shutil, tempfile, threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,6 +61,20 @@ def fuse_norms(
     return model
 
 # %% ../nbs/12_reader.ipynb #d71555e0
+class _Turns:
+    "Within, no more threads at once than there are cores for, at torch's number of threads each"
+    def __init__(self): self.free,self.n = threading.Condition(),0
+    def most(self): return max(1, (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)//torch.get_num_threads())
+    def __enter__(self):
+        with self.free:
+            self.free.wait_for(lambda: self.n<self.most())
+            self.n += 1
+    def __exit__(self, *_):
+        with self.free: self.n -= 1; self.free.notify()
+
+_turns = _Turns()
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.__init__)   # who held a turn isn't there
+
 class Reader:
     "Reads pictures: a model with its vocabulary, picture size, channels and normalisation; made by `from_learner` or `load`"
     opening_threads = 4   # Threads that open pictures while the model runs
@@ -132,7 +146,7 @@ class Reader:
                 if i+1<len(batches): coming.append(pool.map(self._open, batches[i+1]))
                 opened = list(coming.pop(0))
                 if not skip_bad and (bad := [o for o in opened if isinstance(o, PictureError)]): raise bad[0]
-                res += self._read_batch(batch, opened, constraint)
+                with _turns: res += self._read_batch(batch, opened, constraint)
         return [replace(o, text='', declined=o.text) if o.confidence<min_confidence and not o.error else o for o in res]
 
     def _open(self, x):
