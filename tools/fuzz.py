@@ -178,7 +178,7 @@ TARGETS = dict(picture=(picture, pictures), description=(description, descriptio
 def fuzz(name, options):
     "Never returns: libFuzzer ends the process"
     import atheris
-    with atheris.instrument_imports(include=['captcha_fastai','PIL','torch._weights_only_unpickler'], enable_loader_override=False):
+    with atheris.instrument_imports(include=['captcha_fastai','PIL'], enable_loader_override=False):
         import captcha_fastai.all, captcha_fastai.cli, PIL.Image
     import torch
     torch.set_num_threads(1)
