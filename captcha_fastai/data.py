@@ -509,6 +509,6 @@ def untar_captchas(
         if not Path(data).is_dir(): raise CaptchaError(f"CAPTCHA_DATA is set to {data}, which is not a folder; mend or unset it")
         return Path(data)
     try: path = untar_data(url, **kwargs)
-    except (URLError, ConnectionError, TimeoutError) as e: raise CaptchaError(f"can't download {url}: {getattr(e, 'reason', e)}; try again with a network, or set CAPTCHA_DATA to a folder of pictures") from e
+    except (URLError, ConnectionError, TimeoutError) as e: raise CaptchaError(f"can't download {url}: {getattr(e, 'reason', e)}; try again with a network, or set CAPTCHA_DATA to a folder of pictures") from None
     inner = path/Path(url).stem
     return inner if inner.is_dir() else path

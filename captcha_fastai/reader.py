@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fastai.basics import Normalize, default_device
 from fastai.data.all import ToTensor
-from fastcore.all import L, risinstance
+from fastcore.all import L, num_cpus, risinstance
 
 import captcha_fastai
 from .core import CaptchaError, PictureError, Vocab, naming, open_picture, picture_name
@@ -64,7 +64,7 @@ def fuse_norms(
 class _Turns:
     "Within, no more threads at once than there are cores for, at torch's number of threads each"
     def __init__(self): self.free,self.n = threading.Condition(),0
-    def most(self): return max(1, (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)//torch.get_num_threads())
+    def most(self): return max(1, (num_cpus() or 1)//torch.get_num_threads())
     def __enter__(self):
         with self.free:
             self.free.wait_for(lambda: self.n<self.most())
