@@ -3,40 +3,53 @@
 
 usage: cuda_graphs.py [--data DIR] [--epochs 2]
 
-DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Times are of the last epoch, without its validation.
+DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Times are of the last epoch, without its
+validation.
 """
-import argparse, os, time, warnings
+import time
 
-warnings.filterwarnings('ignore')
+from common import folder_of, labelled, log, parser, quiet, tutorial, tutorial_augment
 import torch
 from fastai.basics import Callback, set_seed
-from captcha_fastai.all import CUDAGraphs, CaptchaDataLoaders, archs, captcha_label, captcha_learner, picture_files
-from accuracy import tutorial, tutorial_augment
+from captcha_fastai.archs import get_arch
+from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.learner import captcha_learner
+from captcha_fastai.speed import CUDAGraphs
 
 class Steps(Callback):
+    "Milliseconds a training step, of the last epoch"
     def before_train(self):
         torch.cuda.synchronize()
         self.begun = time.perf_counter()
+
     def after_train(self):
         torch.cuda.synchronize()
         self.ms = (time.perf_counter()-self.begun)/len(self.dls.train)*1000
 
+def timed(files, texts, name, half, graphs, epochs):
+    "Milliseconds a step of one arch"
+    set_seed(0)
+    arch = get_arch(name)
+    augment = tutorial_augment() if name in tutorial else None
+    dls = CaptchaDataLoaders.from_lists('.', files, texts, seed=0, bs=arch.recipe.bs, batch_tfms=augment)
+    learn = captcha_learner(dls, arch, pretrained=False, half=half, cbs=[CUDAGraphs()] if graphs else [])
+    steps = Steps()
+    with quiet(learn): learn.fit(epochs, 1e-4, cbs=steps)
+    return steps.ms
+
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'))
+    p = parser(__doc__, data=True)
     p.add_argument('--epochs', type=int, default=2)
     args = p.parse_args()
-    if not args.data: p.error('give --data, or set CAPTCHA_DATA')
+    folder = folder_of(p, args.data)
     if not torch.cuda.is_available(): p.error('no GPU here')
-    files = picture_files(args.data)
-    labels = [captcha_label(f) for f in files]
-    print(torch.cuda.get_device_name())
+    files,texts = labelled(folder)
+    log(torch.cuda.get_device_name())
     for name in (*tutorial, 'crnn_small'):
-        for half,cbs in ((False,[]), (False,[CUDAGraphs()]), (True,[]), (True,[CUDAGraphs()])):
-            set_seed(0)
-            dls = CaptchaDataLoaders.from_lists('.', files, labels, seed=0, bs=archs[name].recipe.bs, batch_tfms=tutorial_augment() if name in tutorial else None)
-            learn,steps = captcha_learner(dls, archs[name], pretrained=False, half=half, cbs=cbs),Steps()
-            with learn.no_bar(), learn.no_logging(): learn.fit(args.epochs, 1e-4, cbs=steps)
-            print(f"{name:20} {'bfloat16' if half else 'float32':9} {'graphs' if cbs else '':7} {steps.ms:6.1f} ms a step", flush=True)
+        for half in (False, True):
+            for graphs in (False, True):
+                ms = timed(files, texts, name, half, graphs, args.epochs)
+                kind = 'bfloat16' if half else 'float32'
+                log(f"{name:20} {kind:9} {'graphs' if graphs else '':7} {ms:6.1f} ms a step")
 
 if __name__=='__main__': main()

@@ -3,22 +3,29 @@
 
 usage: gap.py [--arms tutorial,drop5] [--epochs 60] [--fold 0] [--data DIR] [--out DIR]
 
-One change at a time to `crnn` with the tutorial's augmentation: more augmentation, more dropout, weight decay, float32 where the processor would take bfloat16, a
-smaller model, drawn captchas beside the real ones. Prints a Markdown table: training and validation loss at the end (CTC, nats a character), their ratio, and
-whole captchas right. Finished arms are kept in OUT (default: benchmarks/results/gap) and not trained again. Training loss is fastai's running mean
-under augmentation and dropout, validation loss is without either, so that a ratio below one is possible.
+DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). One change at a time to `crnn` with the
+tutorial's augmentation: more augmentation, more dropout, weight decay, float32 where the processor would take
+bfloat16, a smaller model, drawn captchas beside the real ones. Prints a Markdown table: training and validation loss
+at the end (CTC, nats a character), their ratio, and whole captchas right. Finished arms are kept in OUT (default:
+benchmarks/results/gap) and not trained again. Training loss is fastai's running mean under augmentation and dropout,
+validation loss is without either, so that a ratio below one is possible.
 """
-import argparse, os, tempfile, warnings
+import tempfile
 from pathlib import Path
 
-warnings.filterwarnings('ignore')
+from common import (RESULTS, chosen, folder_of, graphs, history, labelled, log, md_head, md_row, parser, quiet,
+                    tutorial_augment)
 import pandas as pd
-import torch
 from fastai.basics import set_seed
 from fastai.data.all import IndexSplitter
-from captcha_fastai.all import (CUDAGraphs, CaptchaDataLoaders, Vocab, captcha_augment, captcha_label, captcha_learner, crnn, crnn_small, fold_of, picture_files,
-                                save_captchas, write_aside)
-from accuracy import tutorial_augment
+from captcha_fastai.core import Vocab
+from captcha_fastai.crnn import crnn, crnn_small
+from captcha_fastai.data import CaptchaDataLoaders, captcha_augment
+from captcha_fastai.files import atomic_write
+from captcha_fastai.folds import fold_of
+from captcha_fastai.labels import captcha_label
+from captcha_fastai.learner import captcha_learner
+from captcha_fastai.synth import save_captchas
 
 arms = dict(
     tutorial=dict(),
@@ -35,37 +42,41 @@ arms = dict(
     drawn=dict(drawn=750),
 )
 
-def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, arch_args=None, wd=None, drawn=0, half=None):
+def train(files, valid, epochs, arch=crnn, augment=tutorial_augment, drawn=0, **kwargs):
     "History of one training"
     with tempfile.TemporaryDirectory() as tmp:
         more = save_captchas(drawn, Path(tmp)/'drawn', seed=3) if drawn else []
-        use = [f for f in files if f not in valid] + list(more) + list(valid)
+        use = [*[f for f in files if f not in valid], *more, *valid]
         set_seed(0)
-        dls = CaptchaDataLoaders.from_lists('.', use, [captcha_label(f) for f in use], splitter=IndexSplitter(range(len(use)-len(valid), len(use))),
-                                            bs=arch.recipe.bs, batch_tfms=augment(), vocab=Vocab.from_labels(map(captcha_label, files)))
-        learn = captcha_learner(dls, arch, pretrained=False, arch_args=arch_args, half=half, cbs=CUDAGraphs() if torch.cuda.is_available() else None, **(dict(wd=wd) if wd else {}))
-        with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs)
-    return pd.DataFrame(list(learn.recorder.values), columns=learn.recorder.metric_names[1:-1])
+        split = IndexSplitter(range(len(use)-len(valid), len(use)))
+        vocab = Vocab.from_labels(map(captcha_label, files))
+        dls = CaptchaDataLoaders.from_lists('.', use, [captcha_label(f) for f in use], splitter=split, vocab=vocab,
+                                            bs=arch.recipe.bs, batch_tfms=augment())
+        learn = captcha_learner(dls, arch, pretrained=False, cbs=[o() for o in graphs()], **kwargs)
+        with quiet(learn): learn.fit_recipe(epochs)
+    return history(learn)
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = parser(__doc__, data=True)
     p.add_argument('--arms', default=','.join(arms))
     p.add_argument('--epochs', type=int, default=60)
     p.add_argument('--fold', type=int, default=0)
-    p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'))
-    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results'/'gap')
+    p.add_argument('--out', type=Path, default=RESULTS/'gap')
     args = p.parse_args()
-    if not args.data: p.error('give --data, or set CAPTCHA_DATA')
-    files = picture_files(args.data)
-    valid = [f for f,i in zip(files, fold_of(list(map(str, range(len(files)))), 5, 7)) if i==args.fold]
+    names = chosen(p, args.arms, arms)
+    files,_ = labelled(folder_of(p, args.data))
+    folds = fold_of([str(i) for i in range(len(files))], 5, 7)
+    valid = [f for f,i in zip(files, folds) if i==args.fold]
     args.out.mkdir(parents=True, exist_ok=True)
-    print('| change | training loss | validation loss | ratio | right, last five epochs |\n|---|---|---|---|---|')
-    for name in args.arms.split(','):
+    log(md_head('change', 'training loss', 'validation loss', 'ratio', 'right, last five epochs'))
+    for name in names:
         file = args.out/f'{name}-{args.epochs}epochs-fold{args.fold}.csv'
         if not file.exists():
-            history = train(files, valid, args.epochs, **arms[name]).round(5)
-            write_aside(file, lambda f: history.to_csv(f, index_label='epoch'))
+            df = train(files, valid, args.epochs, **arms[name]).round(5)
+            atomic_write(file, lambda f, df=df: df.to_csv(f, index_label='epoch'))
         last = pd.read_csv(file).tail(5).mean()
-        print(f'| {name} | {last.train_loss:.4f} | {last.valid_loss:.4f} | {last.valid_loss/last.train_loss:.1f} | {last.captcha_accuracy:.2%} |', flush=True)
+        train_loss,valid_loss = last.train_loss,last.valid_loss
+        log(md_row(name, f'{train_loss:.4f}', f'{valid_loss:.4f}', f'{valid_loss/train_loss:.1f}',
+                   f'{last.captcha_accuracy:.2%}'))
 
 if __name__=='__main__': main()

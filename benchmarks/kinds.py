@@ -1,10 +1,15 @@
-"""Labelled captchas of three kinds to score on: real ones, those of the Python package `captcha`, and a drawn style that no training has seen."""
-import os, random, shutil
+"""Labelled captchas: real ones, those of the package `captcha`, and a drawn style that no training has seen."""
+import os
+import random
+import shutil
 from pathlib import Path
 
-from captcha_fastai.all import captcha_label, picture_files, save_captchas, untar_captchas
+from common import labelled
+from captcha_fastai.data import untar_captchas
+from captcha_fastai.synth import save_captchas
 
-KINDS = dict(real='real captchas, 936 of Wilhelmy and Rosas (2013)', package='600 of the Python package `captcha`, 4 to 6 digits and capitals, in colour',
+KINDS = dict(real='real captchas, 936 of Wilhelmy and Rosas (2013)',
+             package='600 of the Python package `captcha`, 4 to 6 digits and capitals, in colour',
              hidden='600 drawn in the style `crossed`, 5 digits and small letters, seven lines across')
 
 class Seeded:
@@ -15,26 +20,28 @@ class Seeded:
 
 def _package(folder, n, seed):
     import captcha.image   # pip install captcha
-    captcha.image.secrets,rng = Seeded(seed),random.Random(seed+1)
+    captcha.image.secrets = Seeded(seed)
+    rng = random.Random(seed+1)
     made = captcha.image.ImageCaptcha(width=160, height=60)
     for i in range(n):
         text = ''.join(rng.choices('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', k=rng.randint(4, 6)))
         made.generate_image(text).save(folder/f'{text}_{i:04d}.png')
 
+def _drawn(kind, folder, n, seed):
+    "Draw the pictures into another folder first, so that `folder` is there only when it is whole"
+    half = folder.with_name(folder.name+'.part')
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    if kind=='package': _package(half, n, seed)
+    else: save_captchas(n, half, '0123456789abcdefghijklmnopqrstuvwxyz', 5, 'crossed', seed)
+    half.rename(folder)
+
 def pictures(kind, folder, n=600, seed=11):
     "Paths and texts; those that have to be drawn go into `folder`, and stay there"
-    if kind=='real': files = picture_files(os.environ.get('CAPTCHA_DATA') or untar_captchas())
-    else:
-        folder = Path(folder)/f'{kind}-{seed}'
-        if not folder.exists():
-            half = folder.with_name(folder.name+'.part')
-            shutil.rmtree(half, ignore_errors=True)
-            half.mkdir(parents=True)
-            if kind=='package': _package(half, n, seed)
-            else: save_captchas(n, half, '0123456789abcdefghijklmnopqrstuvwxyz', 5, 'crossed', seed)
-            half.rename(folder)
-        files = picture_files(folder)
-    return files,[captcha_label(f) for f in files]
+    if kind=='real': return labelled(os.environ.get('CAPTCHA_DATA') or untar_captchas())
+    folder = Path(folder)/f'{kind}-{seed}'
+    if not folder.exists(): _drawn(kind, folder, n, seed)
+    return labelled(folder)
 
 def known(texts):
     "What somebody who has seen a few of the pictures may tell: characters and lengths"

@@ -3,37 +3,40 @@
 
 usage: plateau.py [--n 3000] [--epochs 4] [--seeds 3]
 
-Prints the character accuracy on held-out pictures after each epoch, a line for each arm and seed: all classes alike at the start, or blank
-with its share of the columns (`start_blank`).
+Prints the character accuracy on held-out pictures after each epoch, a line for each arm and seed: all classes alike
+at the start, or blank with its share of the columns (`start_blank`).
 """
-import argparse, tempfile, warnings
+import tempfile
 from pathlib import Path
 
-warnings.filterwarnings('ignore')
+from common import history, log, parser, quiet
 from fastai.basics import set_seed
 from torch import nn
-from captcha_fastai.all import CaptchaDataLoaders, captcha_learner, crnn_small, save_captchas
+from captcha_fastai.crnn import crnn_small
+from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.learner import captcha_learner
+from captcha_fastai.synth import save_captchas
 
 def curve(path, alike, epochs, seed):
     "Character accuracy after each epoch"
     set_seed(seed)
     learn = captcha_learner(CaptchaDataLoaders.from_folder(path, bs=32), crnn_small, pretrained=False)
     if alike: nn.init.zeros_(learn.model.head[-1].bias)
-    with learn.no_bar(), learn.no_logging(): learn.fit_recipe(epochs)
-    at = list(learn.recorder.metric_names).index('char_accuracy')-1
-    return [o[at] for o in learn.recorder.values]
+    with quiet(learn): learn.fit_recipe(epochs)
+    return history(learn).char_accuracy
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = parser(__doc__)
     p.add_argument('--n', type=int, default=3000)
     p.add_argument('--epochs', type=int, default=4)
     p.add_argument('--seeds', type=int, default=3)
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
-        save_captchas(args.n, Path(tmp)/'drawn', style=['classic','wavy','crossed'], seed=0)
+        drawn = Path(tmp)/'drawn'
+        save_captchas(args.n, drawn, style=['classic','wavy','crossed'], seed=0)
         for seed in range(args.seeds):
-            for alike in (True, False):
-                name = 'all alike' if alike else 'start_blank'
-                print(f'seed {seed}, {name:12}', *(f'{o:.3f}' for o in curve(Path(tmp)/'drawn', alike, args.epochs, seed)), flush=True)
+            for alike,name in ((True,'all alike'), (False,'start_blank')):
+                shares = ' '.join(f'{o:.3f}' for o in curve(drawn, alike, args.epochs, seed))
+                log(f'seed {seed}, {name:12} {shares}')
 
 if __name__=='__main__': main()

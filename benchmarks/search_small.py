@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""The search behind `crnn_small`: its sizes and its recipe, one change at a time, by out-of-fold results on a labelled folder.
+"""The search behind `crnn_small`: its sizes and its recipe, one change at a time, by out-of-fold results.
 
 usage: search_small.py [--arms base,wide] [--folds 0,1] [--data DIR] [--out DIR]
 
 DATA: a folder of pictures named after their text (default: $CAPTCHA_DATA). Finished folds are kept in OUT (default:
-benchmarks/results/search) and not trained again. A line for each arm: pictures misread, mean loss of the labels (nats a picture, less noisy
-than errors), pictures whose label gets less than 90 %, seconds of training a fold, parameters. Folds are dealt with seed 7, not with the
-seed of the published results.
+benchmarks/results/search) and not trained again. A line for each arm: pictures misread, mean loss of the labels (nats
+a picture, less noisy than errors), pictures whose label gets less than 90 %, seconds of training a fold, parameters.
+Folds are dealt with seed 7, not with the seed of the published results.
 """
-import argparse, os, warnings
 from pathlib import Path
 
-warnings.filterwarnings('ignore')
+from common import RESULTS, chosen, fold_arms, folder_of, labelled, log, n_parameters, numbers, parser
 import numpy as np
 import pandas as pd
 import torch
-from captcha_fastai.all import Vocab, captcha_augment, captcha_label, crnn_small, ctc_log_prob, k_fold, picture_files
+from captcha_fastai.core import Vocab
+from captcha_fastai.crnn import crnn_small
+from captcha_fastai.ctc import ctc_log_prob
+from captcha_fastai.data import captcha_augment
+from captcha_fastai.folds import load_folds
 
 strong = dict(max_rotate=4, max_lighting=.2, max_scale=.1, max_shear=.1)
 arms = dict(
@@ -38,35 +41,38 @@ arms = dict(
     augment24=dict(augment=strong, epochs=24),
 )
 
+def k_fold_args(arm):
+    "The arm as `k_fold` takes it"
+    arm = dict(arm)
+    augment = arm.pop('augment', None)
+    return arm | dict(batch_tfms=captcha_augment(**augment) if augment else None)
+
 def scored(out, folds):
     "Errors, labels' losses and seconds of the folds that are there"
     wrong,nll,secs = 0,[],[]
+    vocab = Vocab.from_labels(load_folds(out).text)
     for i in folds:
         df = pd.read_csv(out/f'fold{i}.csv', dtype=str, keep_default_na=False)
-        vocab = Vocab.from_labels(pd.concat([pd.read_csv(f, dtype=str, keep_default_na=False) for f in out.glob('fold*.csv')]).text)
         lp = torch.tensor(np.load(out/f'log_probs{i}.npy')).float().log_softmax(-1)
+        width = df.text.str.len().max()
         wrong += (df.text!=df.prediction).sum()
-        nll.append(-ctc_log_prob(lp, torch.stack([vocab.encode(t, df.text.str.len().max()) for t in df.text])))
+        nll.append(-ctc_log_prob(lp, torch.stack([vocab.encode(t, width) for t in df.text])))
         secs.append(pd.read_csv(out/f'history{i}.csv').seconds.iloc[-1])
     return wrong,torch.cat(nll),sum(secs)/len(secs)
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = parser(__doc__, data=True)
     p.add_argument('--arms', default=','.join(arms))
     p.add_argument('--folds', default='0,1')
-    p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'))
-    p.add_argument('--out', type=Path, default=Path(__file__).parent/'results'/'search')
+    p.add_argument('--out', type=Path, default=RESULTS/'search')
     args = p.parse_args()
-    if not args.data: p.error('give --data, or set CAPTCHA_DATA')
-    files = picture_files(args.data)
-    folds = [int(o) for o in args.folds.split(',')]
-    for name in args.arms.split(','):
-        arm = dict(arms[name])
-        augment = arm.pop('augment', None)
-        k_fold(files, [captcha_label(f) for f in files], crnn_small, args.out/name, seed=7, only=folds, say=lambda s: None,
-               batch_tfms=captcha_augment(**augment) if augment else None, **arm)
-        wrong,nll,secs = scored(args.out/name, folds)
-        n = sum(o.numel() for o in crnn_small(Vocab('2345678bcdefgmnpwxy'), (50,200), width=5, **arm.get('arch_args', {})).parameters())
-        print(f'{name:10} {wrong:3} of {len(nll)} misread, loss {nll.mean():.3f} (median {nll.median():.4f}), {(nll>.105).sum():3} below 90 %, {secs:4.0f} s, {n:,} parameters', flush=True)
+    todo = {o:k_fold_args(arms[o]) for o in chosen(p, args.arms, arms)}
+    files,texts = labelled(folder_of(p, args.data))
+    folds = numbers(args.folds)
+    for name,out in fold_arms(crnn_small, todo, folds, files, texts, args.out, lambda s: None):
+        wrong,nll,secs = scored(out, folds)
+        model = crnn_small(Vocab('2345678bcdefgmnpwxy'), (50,200), width=5, **arms[name].get('arch_args', {}))
+        log(f'{name:10} {wrong:3} of {len(nll)} misread, loss {nll.mean():.3f} (median {nll.median():.4f}), '
+            f'{(nll>.105).sum():3} below 90 %, {secs:4.0f} s, {n_parameters(model):,} parameters')
 
 if __name__=='__main__': main()

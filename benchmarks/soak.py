@@ -1,18 +1,24 @@
 #!/usr/bin/env python3
-"""Reads a hundred thousand pictures with one reader, once by one thread and once by sixteen at a time, and looks at memory and answers.
+"""Reads a hundred thousand pictures by one thread and by sixteen at a time, and looks at memory and answers.
 
 usage: soak.py [--n 100000] [--threads 16] [--reader pretrained]
 
-The pictures are 500 drawn captchas, over and over, in calls of 500. Memory is this process's resident set, after the first call and after every
-tenth of the way. Each answer must be that of the first call. Ends with one JSON object; exit code 1 if an answer differs, or if memory grew by
-more than a twentieth in the second half.
+The pictures are 500 drawn captchas, over and over, in calls of 500. Memory is this process's resident set, after the
+first call and after every tenth of the way. Each answer must be that of the first call. Ends with one JSON object;
+exit code 1 if an answer differs, or if memory grew by more than a twentieth in the second half.
 """
-import argparse, gc, json, os, sys, tempfile, time, warnings
+import gc
+import json
+import os
+import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-warnings.filterwarnings('ignore')
-from captcha_fastai.all import Reader, save_captchas
+from common import parser
+from captcha_fastai.reader import Reader
+from captcha_fastai.synth import save_captchas
 
 def resident():
     "Megabytes of this process"
@@ -21,19 +27,21 @@ def resident():
 
 def soak(reader, files, n, threads):
     "Read `n` pictures, so many calls at a time"
-    answers = lambda: [(o.text, round(o.confidence, 3)) for o in reader.read(files)]
+    def answers(_=None): return [(o.text, round(o.confidence, 3)) for o in reader.read(files)]
     first,calls = answers(),n//len(files)
     mb,wrong,begun = [resident()],0,time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         for part in range(10):
-            todo = calls*(part+1)//10-calls*part//10
-            wrong += sum(o!=first for o in pool.map(lambda _: answers(), range(todo)))
+            before,after = calls*part//10,calls*(part+1)//10
+            wrong += sum(o!=first for o in pool.map(answers, range(after-before)))
             mb.append(resident())
-            print(f'{threads} at a time: {calls*(part+1)//10*len(files)} pictures, {mb[-1]} MB', file=sys.stderr, flush=True)
-    return dict(pictures=calls*len(files), pictures_per_second=round(calls*len(files)/(time.perf_counter()-begun)), mb=mb, calls_that_differ=wrong, different_texts=len({t for t,_ in first}))
+            print(f'{threads} at a time: {after*len(files)} pictures, {mb[-1]} MB', file=sys.stderr, flush=True)
+    seconds,pictures = time.perf_counter()-begun,calls*len(files)
+    return dict(pictures=pictures, pictures_per_second=round(pictures/seconds), mb=mb, calls_that_differ=wrong,
+                different_texts=len({t for t,_ in first}))
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = parser(__doc__)
     p.add_argument('--n', type=int, default=100_000)
     p.add_argument('--threads', type=int, default=16)
     p.add_argument('--reader', default='pretrained')

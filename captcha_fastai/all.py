@@ -1,21 +1,48 @@
-"Everything that the lessons export; the modules stand in the order of their notebooks"
+"""Everything that a user types; the modules stand in the order of their floors
+
+Each imports only from those above it in this list. The first part reads, and imports neither fastai nor matplotlib
+nor pandas."""
 from captcha_fastai.core import *
-from captcha_fastai.synth import *
-from captcha_fastai.styles import *
-from captcha_fastai.data import *
+from captcha_fastai.files import *
+from captcha_fastai.device import *
+from captcha_fastai.patterns import *
 from captcha_fastai.rules import *
+from captcha_fastai.ctc import *
 from captcha_fastai.decode import *
-from captcha_fastai.metrics import *
+from captcha_fastai.search import *
 from captcha_fastai.losses import *
+from captcha_fastai.archs import *
 from captcha_fastai.weights import *
-from captcha_fastai.learner import *
 from captcha_fastai.classifier import *
 from captcha_fastai.crnn import *
 from captcha_fastai.transformer import *
-from captcha_fastai.clinic import *
-from captcha_fastai.tune import *
-from captcha_fastai.evaluate import *
 from captcha_fastai.reader import *
+from captcha_fastai.bulk import *
+
+# from here on: drawing, data, training, judging
+from captcha_fastai.atlas import *
+from captcha_fastai.looks import *
+from captcha_fastai.clutter import *
+from captcha_fastai.render import *
+from captcha_fastai.synth import *
+from captcha_fastai.styles import *
+from captcha_fastai.vision import *
+from captcha_fastai.labels import *
+from captcha_fastai.data import *
+from captcha_fastai.metrics import *
+from captcha_fastai.speed import *
+from captcha_fastai.progress import *
+from captcha_fastai.learner import *
+from captcha_fastai.contract import *
+from captcha_fastai.probes import *
+from captcha_fastai.watch import *
+from captcha_fastai.faults import *
+from captcha_fastai.evaluate import *
+from captcha_fastai.folds import *
+from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *
+from captcha_fastai.train import *
+from captcha_fastai.report import *
+from captcha_fastai.terminal import *
 from captcha_fastai.cli import *

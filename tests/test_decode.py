@@ -1,19 +1,22 @@
 "Decoders, constraints and alignment against walking every path, and against other people's decoders"
-import math, re
+import math
 from functools import lru_cache
 from itertools import groupby, product
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings, strategies as st
-from captcha_fastai.core import CaptchaError, Vocab
-from captcha_fastai.decode import (Constraint, collapse_paths, ctc_align, ctc_log_prob, greedy_decode, path_beam_decode, position_decode,
-                                   prefix_beam_decode)
+from hypothesis import assume, given, strategies as st
+
+from captcha_fastai.core import CaptchaError
+from captcha_fastai.ctc import ctc_align, ctc_log_prob
+from captcha_fastai.decode import collapse_paths, greedy_decode, path_beam_decode
+from captcha_fastai.rules import Constraint
+from captcha_fastai.search import position_decode, prefix_beam_decode
+from test_rules import cases, padded, rules, vocab_of
 
 INF = math.inf
-def cases(n): return settings(max_examples=n, deadline=None, derandomize=True)
-def vocab_of(V): return Vocab('abcd'[:V-1])
 
 @lru_cache(None)
 def all_paths(T, V):
@@ -29,7 +32,6 @@ def add_up(lp):
     p = lp.double().exp().numpy()[np.arange(lp.shape[0]), paths].prod(1)
     return np.bincount(of, p, minlength=len(texts))
 
-def padded(texts, width=None): return torch.tensor([list(o) + [0]*((width or max(map(len, texts)))-len(o)) for o in texts], dtype=torch.int64).view(len(texts), -1)
 def plain(ids): return tuple(i for i in ids.tolist() if i)
 
 @st.composite
@@ -37,7 +39,8 @@ def pictures(draw, sizes=None, dtype=torch.float64):
     "A few pictures' log-probabilities `(bs, T, V)`, of several tempers"
     T, V = draw(sizes) if sizes is not None else (draw(st.integers(1, 7)), draw(st.integers(1, 5)))
     g = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    lp = (torch.randn(draw(st.integers(1, 6)), T, V, generator=g, dtype=dtype)*draw(st.sampled_from([.3, 1., 3., 10.]))).log_softmax(-1)
+    scores = torch.randn(draw(st.integers(1, 6)), T, V, generator=g, dtype=dtype)
+    lp = (scores*draw(st.sampled_from([.3, 1., 3., 10.]))).log_softmax(-1)
     if draw(st.booleans()):  # classes that can't be, but never all of a column
         out = (torch.rand(lp.shape, generator=g) < .4) & (lp < lp.amax(-1, keepdim=True))
         lp = lp.masked_fill(out, -INF).log_softmax(-1)
@@ -63,111 +66,6 @@ def test_log_prob_is_torchs():
     want = F.ctc_loss(lp.transpose(0, 1), targ, torch.full((64,), 25), torch.full((64,), 5), reduction='none')
     torch.testing.assert_close(-ctc_log_prob(lp, targ), want)
     torch.testing.assert_close(ctc_align(lp, targ).log_prob, -want, rtol=1e-5, atol=1e-4)
-
-# ---- what a text may be
-
-def pieces(chars):
-    "Patterns over `chars`"
-    atom = st.one_of(st.sampled_from(chars), st.just('.'), st.sets(st.sampled_from(chars), min_size=1).map(lambda o: f"[{''.join(sorted(o))}]"),
-                     st.just(f'[{chars[0]}-{chars[-1]}]'))
-    times = st.sampled_from(['', '?', '*', '+', '{2}', '{1,2}', '{0,1}', '{2,}', '{,2}'])
-    grow = lambda o: st.one_of(st.tuples(o, o).map(''.join), st.tuples(o, o).map('|'.join).map(lambda p: f'({p})'), st.tuples(o, times).map(lambda p: f'({p[0]}){p[1]}'))
-    return st.recursive(st.tuples(atom, times).map(''.join), grow, max_leaves=4)
-
-@st.composite
-def rules(draw, V, longest):
-    "A constraint over `V` classes and the same said in Python; None where nothing can satisfy it"
-    vocab, kw, tests = vocab_of(V), {}, []
-    kinds = draw(st.sets(st.sampled_from(['length', 'chars', 'pattern', 'lexicon']), min_size=1, max_size=3))
-    if 'length' in kinds:
-        lo = draw(st.integers(0, longest))
-        hi = draw(st.one_of(st.just(lo), st.integers(lo, longest+1), st.none()))
-        kw['length'] = lo if lo == hi else (lo, hi)
-        tests.append(lambda t: lo <= len(t) and (hi is None or len(t) <= hi))
-    if 'chars' in kinds:
-        kw['chars'] = chars = ''.join(draw(st.lists(st.sampled_from(vocab.chars), min_size=1, unique=True)))
-        tests.append(lambda t: set(t) <= set(chars))
-    if 'pattern' in kinds:
-        kw['pattern'] = pat = draw(pieces(vocab.chars))
-        tests.append(lambda t: re.fullmatch(pat, t) is not None)
-    if 'lexicon' in kinds:
-        kw['lexicon'] = words = draw(st.lists(st.text(vocab.chars, max_size=longest), min_size=1, max_size=8))
-        tests.append(lambda t: t in words)
-    try: return Constraint(**kw, vocab=vocab), lambda ids: all(f(vocab.decode(ids)) for f in tests)
-    except CaptchaError as e:
-        assert 'no text can satisfy' in str(e)
-        return None, lambda ids: all(f(vocab.decode(ids)) for f in tests)
-
-@cases(400)
-@given(st.data())
-def test_constraint_allows_what_it_says(data):
-    V = data.draw(st.integers(2, 4))
-    c, ok = data.draw(rules(V, 4))
-    texts = [t for n in range(5) for t in product(range(1, V), repeat=n)]
-    want = [ok(t) for t in texts]
-    if c is None: return none_of(want)
-    auto = c.automaton()
-    assert auto.allows(padded(texts, 4)).tolist() == want
-    assert [c.allows(vocab_of(V).decode(t)) for t in texts] == want
-    assert auto.longest >= max((len(t) for t, w in zip(texts, want) if w), default=0)
-
-def none_of(want): assert not any(want)
-
-@cases(200)
-@given(st.data())
-def test_options_are_those_that_can_be_finished(data):
-    V = data.draw(st.integers(2, 4))
-    c, ok = data.draw(rules(V, 4))
-    assume(c is not None and c.automaton().longest <= 4)
-    auto, room = c.automaton(), data.draw(st.integers(0, 4))
-    good = {t for n in range(5) for t in product(range(1, V), repeat=n) if ok(t)}
-    for n in range(4):
-        for t in product(range(1, V), repeat=n):
-            state = torch.tensor(1)
-            for i in t: state = auto.table[state, i]
-            want = [t in good] + [any(g[:n+1] == t+(i,) and len(g) <= n+room for g in good) for i in range(1, V)]
-            assert auto.options(state, room).tolist() == want
-
-@pytest.mark.parametrize('kw,words', [
-    (dict(length=-1), 'below 0'), (dict(length=(5, 3)), 'run backwards'), (dict(length=2.5), 'not 2.5'), (dict(length='5'), "not '5'"), (dict(length=(1, 2, 3)), 'a length is'),
-    (dict(length=True), 'not True'), (dict(length=(None, 4)), 'a length is'),
-    (dict(chars='ax'), "'x' is not in the vocabulary 'abcd'"), (dict(chars=''), 'no character at all'),
-    (dict(lexicon=[]), 'lexicon is empty'), (dict(lexicon='abc'), 'a list of texts'), (dict(lexicon=['ab', 'xy', 'z']), "2 of 3 texts of the lexicon, as 'xy'"),
-    (dict(length=3, pattern='a{2}'), 'no text can satisfy Constraint(length=3'), (dict(lexicon=['ab'], chars='a'), 'no text can satisfy'),
-    (dict(pattern='ab['), "character 3: '['"), (dict(pattern='ax'), "character 2: 'x' is not in"), (dict(pattern='a{2'), "character 4: '}' is missing"),
-    (dict(pattern='a{}'), 'character 3: a number'), (dict(pattern='a{3,2}'), 'character 2: {3,2} runs backwards'), (dict(pattern='*a'), "character 1: '*' has nothing"),
-    (dict(pattern='a)'), "character 2: ')' closes nothing"), (dict(pattern='(ab'), "character 4: ')' is missing"), (dict(pattern='[c-a]'), 'character 2: the range c-a'),
-    (dict(pattern='a]'), "character 2: ']' closes"), (dict(pattern='[0-9]'), 'character 1: no character of the vocabulary'), (dict(pattern='^a$'), 'character 1: a pattern always'),
-    (dict(pattern='a\\'), 'character 3: a backslash'), (dict(pattern=r'a\w'), 'character 3: \\w has no meaning'), (dict(pattern=r'\d'), 'character 1: the vocabulary'),
-    (dict(pattern='a{5000}'), 'more than 100 repeats'), (dict(pattern='a'*600), 'character 501: more than 500'), (dict(pattern='[^a-d]'), 'character 1: no character'), (dict(pattern='[]'), 'character 1: a class holds at least one'),
-    (dict(pattern='(a|b)*a(a|b){14}'), 'more than 2000 states')])
-def test_constraint_errors(kw, words):
-    with pytest.raises(CaptchaError) as e: Constraint(**kw, vocab=vocab_of(5))
-    assert words in str(e.value) and '\n' not in str(e.value)
-
-def test_constraint_needs_its_vocabulary():
-    with pytest.raises(CaptchaError, match='vocab=dls.vocab'): Constraint(chars='ab')
-    with pytest.raises(CaptchaError, match='number of classes'): Constraint(length=5).automaton()
-    with pytest.raises(CaptchaError, match="has 7 classes, the constraint's vocabulary 5"): prefix_beam_decode(torch.zeros(1, 3, 7).log_softmax(-1), constraint=Constraint(length=2, vocab=vocab_of(5)))
-
-def test_special_characters_are_written_with_a_backslash():
-    vocab = Vocab(r'a1[]-.*\^')
-    for text, pat in (('[', r'\['), ('a-]', r'a[\-]\]'), ('-', '[a-]'), ('.*', r'\.\*'), ('\\', r'\\'), ('^', r'[\^]'), ('1', r'\d')):
-        assert Constraint(pattern=pat, vocab=vocab).allows(text) and re.fullmatch(pat, text)
-
-def test_start_and_end_ids_are_no_characters():
-    vocab = vocab_of(4).with_specials()
-    for c in (Constraint(length=2, vocab=vocab), Constraint(pattern='..', vocab=vocab)):
-        assert c.automaton().options(torch.tensor(1)).tolist() == [False, True, True, True, False, False]
-
-def test_large_lexicon():
-    rng = np.random.default_rng(0)
-    vocab = Vocab('2345678bcdefgmnpwxy')
-    words = sorted({''.join(rng.choice(list(vocab.chars), 5)) for _ in range(5000)})
-    c = Constraint(lexicon=words, length=5, vocab=vocab)
-    lp = torch.randn(8, 25, len(vocab)).log_softmax(-1)
-    assert all(o in words for o in vocab.decode_batch(prefix_beam_decode(lp, constraint=c).ids[:, 0]))
-    assert all(o in words for o in vocab.decode_batch(position_decode(lp[:, :5], c).ids[:, 0]))
 
 # ---- the search
 
@@ -249,7 +147,8 @@ def test_long_texts_and_many_classes():
         torch.manual_seed(V)
         path = torch.randint(1, V, (2, 20))
         path[:, ::4] = V-1
-        lp = torch.full((2, 40, V), -20.).scatter(2, F.pad(path[:, :, None], (0, 1)).flatten(1)[:, :, None], 0.).log_softmax(-1)
+        parted = F.pad(path[:, :, None], (0, 1)).flatten(1)  # a blank behind each
+        lp = torch.full((2, 40, V), -20.).scatter(2, parted[:, :, None], 0.).log_softmax(-1)
         assert torch.equal(prefix_beam_decode(lp, beam=3).ids[:, 0], path)
 
 # ---- the tutorial's beam
@@ -258,7 +157,8 @@ def python_path_beam(lp, beam, threshold):
     "One picture in Python"
     paths = [(0., ())]
     for p in lp.tolist():
-        paths = sorted(((v+x, k+(c,)) for v, k in paths for c, x in enumerate(p) if x > math.log(threshold) or x == max(p)), reverse=True)[:beam]
+        follow = [(c, x) for c, x in enumerate(p) if x > math.log(threshold) or x == max(p)]
+        paths = sorted(((v+x, k+(c,)) for v, k in paths for c, x in follow), reverse=True)[:beam]
     texts = {}
     for v, k in paths: texts.setdefault(tuple(i for i, _ in groupby(k) if i), []).append(v)
     return {k: np.logaddexp.reduce(v) for k, v in texts.items()}
@@ -315,7 +215,8 @@ def test_alignment_is_that_of_all_paths(lp, data):
         mine, n = paths[of == k], len(texts[k])
         p = o.exp().numpy()[np.arange(T), mine].prod(1)
         if not p.sum():
-            assert al.log_prob[i] == -INF and not al.spans[i].any() and not al.posterior[i].any() and not al.path[i].any()
+            assert al.log_prob[i] == -INF
+            assert not al.spans[i].any() and not al.posterior[i].any() and not al.path[i].any()
             continue
         assert abs(al.log_prob[i].exp().item()-p.sum()) < 1e-9
         got = o.exp().numpy()[np.arange(T), al.path[i].numpy()].prod()
@@ -325,7 +226,8 @@ def test_alignment_is_that_of_all_paths(lp, data):
         share = np.stack([((char == j)*p[:, None]).sum(0) for j in range(n)])/p.sum() if n else np.zeros((0, T))
         np.testing.assert_allclose(al.posterior[i, :n], share, atol=1e-9)
         assert not al.posterior[i, n:].any() and not al.spans[i, n:].any() and not al.chars[i, n:].any()
-        for j, (lo, hi) in enumerate(al.spans[i, :n].tolist()): assert lo < hi and (al.path[i, lo:hi] == texts[k][j]).all()
+        for j, (lo, hi) in enumerate(al.spans[i, :n].tolist()):
+            assert lo < hi and (al.path[i, lo:hi] == texts[k][j]).all()
         truth = dict(zip(texts, add_up(o)))
         for j in range(n):
             rivals = np.array([0.] + [truth.get(texts[k][:j]+(c,)+texts[k][j+1:], 0.) for c in range(1, V)])
@@ -335,11 +237,12 @@ def test_alignment_is_that_of_all_paths(lp, data):
 
 def test_doubled_letters_and_blanks_at_the_ends():
     vocab = vocab_of(4)
-    def lp(path): return torch.full((1, len(path), 4), -9.).scatter(2, torch.tensor(path)[None, :, None], 0.).log_softmax(-1)
-    for path, text in (([0, 0, 1, 1, 0, 1, 0, 0], 'aa'), ([1, 0, 1, 0, 1], 'aaa'), ([1, 1, 1], 'a'), ([2, 2, 0, 2, 3, 3, 0], 'bbc'), ([0], ''), ([3], 'c')):
-        for ids in (greedy_decode(lp(path)), path_beam_decode(lp(path)), prefix_beam_decode(lp(path)).ids[:, 0]): assert vocab.decode_batch(ids) == [text]
-        got = prefix_beam_decode(lp(path), constraint=Constraint(length=len(text)))
-        assert vocab.decode_batch(got.ids[:, 0]) == [text]
+    for path, text in (([0, 0, 1, 1, 0, 1, 0, 0], 'aa'), ([1, 0, 1, 0, 1], 'aaa'), ([1, 1, 1], 'a'),
+                       ([2, 2, 0, 2, 3, 3, 0], 'bbc'), ([0], ''), ([3], 'c')):
+        lp = torch.full((1, len(path), 4), -9.).scatter(2, torch.tensor(path)[None, :, None], 0.).log_softmax(-1)
+        told = prefix_beam_decode(lp, constraint=Constraint(length=len(text)))
+        for ids in (greedy_decode(lp), path_beam_decode(lp), prefix_beam_decode(lp).ids[:, 0], told.ids[:, 0]):
+            assert vocab.decode_batch(ids) == [text]
 
 def test_a_rule_brings_back_a_lost_doubled_letter():
     vocab = vocab_of(4)
@@ -380,7 +283,8 @@ def test_beam_wider_than_what_exists():
 
 def test_nothing_allowed_is_an_answer():
     lp = torch.randn(3, 4, 5).log_softmax(-1)
-    for c in (Constraint(length=5), Constraint(lexicon=['aaa'], vocab=vocab_of(5)), Constraint(pattern='d.*', vocab=vocab_of(5))):
+    vocab = vocab_of(5)
+    for c in (Constraint(length=5), Constraint(lexicon=['aaa'], vocab=vocab), Constraint(pattern='d.*', vocab=vocab)):
         o = lp.clone()
         o[:, :, 4] = -INF  # no d
         got = prefix_beam_decode(o, n_best=2, constraint=c)
@@ -394,8 +298,10 @@ def test_everything_impossible():
     assert al.log_prob.tolist() == [-INF]*2 and not al.posterior.any() and not al.chars.any()
 
 @pytest.mark.parametrize('value', [math.nan, INF])
-@pytest.mark.parametrize('f', [greedy_decode, path_beam_decode, prefix_beam_decode, position_decode, lambda o: ctc_log_prob(o, torch.tensor([[1], [1]])),
-                               lambda o: ctc_align(o, torch.tensor([[1], [1]]))])
+@pytest.mark.parametrize('f', [
+    greedy_decode, path_beam_decode, prefix_beam_decode, position_decode,
+    lambda o: ctc_log_prob(o, torch.tensor([[1], [1]])), lambda o: ctc_align(o, torch.tensor([[1], [1]])),
+])
 def test_nan_is_an_error(f, value):
     lp = torch.randn(2, 3, 4).log_softmax(-1)
     lp[1, 2, 0] = value
@@ -415,9 +321,10 @@ def test_bad_shapes_and_ids():
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_raised(dtype):
     lp = torch.randn(4, 9, 6).log_softmax(-1).to(dtype)
-    for got, want in zip(prefix_beam_decode(lp, n_best=2), prefix_beam_decode(lp.float(), n_best=2)): assert torch.equal(got, want)
-    targ = prefix_beam_decode(lp).ids[:, 0]
-    assert ctc_log_prob(lp, targ).dtype == ctc_align(lp, targ).log_prob.dtype == prefix_beam_decode(lp).log_probs.dtype == torch.float32
+    got = prefix_beam_decode(lp, n_best=2)
+    for a, b in zip(got, prefix_beam_decode(lp.float(), n_best=2)): assert torch.equal(a, b)
+    targ = got.ids[:, 0]
+    for o in (got.log_probs, ctc_log_prob(lp, targ), ctc_align(lp, targ).log_prob): assert o.dtype == torch.float32
 
 def test_gradients_do_not_stand_in_the_way():
     lp = torch.randn(2, 5, 4, requires_grad=True).log_softmax(-1)
@@ -448,7 +355,8 @@ def test_against_pyctcdecode(kind):
     decoder = other.build_ctcdecoder([''] + list(abc))
     theirs = [decoder.decode(o.numpy(), beam_width=50, beam_prune_logp=-1e9, token_min_logp=-1e9) for o in lp]
     same = compare(lp, prefix_beam_decode(lp, beam=50), [[abc.index(c)+1 for c in o] for o in theirs])
-    # it merges a prefix only with those that end in the same way, blank or character: where nothing is sure it finds other, less probable texts
+    # it merges a prefix only with those that end in the same way, blank or character:
+    # where nothing is sure it finds other, less probable texts
     assert same > .9 or kind == 'random'
 
 def compare(lp, got, theirs):

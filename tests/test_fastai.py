@@ -1,5 +1,7 @@
-"Living beside fastai: whoever is imported first, its show functions and ours don't get in each other's way; real data loads"
-import os, subprocess, sys
+"Living beside fastai: its show functions and ours don't get in each other's way, whatever is imported first"
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -11,10 +13,11 @@ CHECK = '''
 import torch
 from fastai.vision import data, learner
 from fastai.vision.core import TensorImage
-from captcha_fastai.core import TensorLabel
+from captcha_fastai.vision import TensorLabel
 x, y = TensorImage(torch.zeros(1)), TensorLabel(torch.zeros(1))
-for f, args in ((data.show_batch, (x, y, [])), (learner.show_results, (x, y, [], [])), (learner.plot_top_losses, (x, y, [], [], [], []))):
-    print(f.resolve_method(args)[0].__module__)
+calls = [(data.show_batch, (x, y, [])), (learner.show_results, (x, y, [], [])),
+         (learner.plot_top_losses, (x, y, [], [], [], []))]
+for f, args in calls: print(f.resolve_method(args)[0].__module__)
 '''
 
 @pytest.mark.parametrize('order', ORDERS)
@@ -35,11 +38,13 @@ def test_cuda_graphs(tmp_path):
     import torch
     if not torch.cuda.is_available(): pytest.skip('needs a GPU')
     from fastai.basics import Callback, set_seed
-    from captcha_fastai.all import CUDAGraphs, CaptchaDataLoaders, captcha_learner, crnn_small, save_captchas
+    from captcha_fastai.all import CaptchaDataLoaders, captcha_learner, crnn_small, save_captchas
+    from captcha_fastai.speed import CUDAGraphs
     save_captchas(40, tmp_path/'c', seed=0)
     def losses(cbs):
         set_seed(0)
-        learn = captcha_learner(CaptchaDataLoaders.from_folder(tmp_path/'c', bs=8, batch_tfms=[]), crnn_small, pretrained=False, half=False, arch_args=dict(drop=0.), cbs=cbs)
+        dls = CaptchaDataLoaders.from_folder(tmp_path/'c', bs=8, batch_tfms=[])
+        learn = captcha_learner(dls, crnn_small, pretrained=False, half=False, arch_args=dict(drop=0.), cbs=cbs)
         learn.dls.train.shuffle = False
         with learn.no_bar(), learn.no_logging(): learn.fit(3, 1e-3)
         assert 'forward' not in vars(learn.model)
@@ -58,6 +63,7 @@ def test_real_captchas():
     from captcha_fastai.all import CaptchaDataLoaders, captcha_learner, crnn_small, untar_captchas
     dls = CaptchaDataLoaders.from_folder(untar_captchas(), bs=32)
     assert dls.vocab.chars=='2345678bcdefgmnpwxy'
-    assert not dls.report.left_out and not dls.report.across and set(dls.report.sizes)=={(50,200)} and set(dls.report.lengths)=={5}
-    learn = captcha_learner(dls, crnn_small)
-    assert learn.spec==dict(size=(50,200), channels=1, width=5)
+    assert not dls.report.left_out and not dls.report.leaked
+    assert set(dls.report.sizes)=={(50,200)} and set(dls.report.lengths)=={5}
+    spec = captcha_learner(dls, crnn_small).spec
+    assert (spec.arch, spec.size, spec.channels, spec.width)==('crnn_small', (50,200), 1, 5)

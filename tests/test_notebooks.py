@@ -4,7 +4,8 @@ from conftest import changes, contents, none, notebooks, tool
 def test_notebooks_run(tree, capsys):
     before = contents(tree)
     # two at a time, one thread each: more would wait for each other on a small machine
-    res = tool('nbdev-test', '--n-workers', 2, '--timing', cwd=tree, OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
+    res = tool('nbdev-test', '--n-workers', 2, '--timing', cwd=tree,
+               OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
     with capsys.disabled(): print(f'\n{res.stdout.strip()}')
     assert res.returncode == 0, f'nbdev-test ended with {res.returncode}:\n{res.stdout}'
     none([o.name for o in notebooks() if f'{o.name}: ' not in res.stdout], 'nbdev-test did not run')

@@ -1,11 +1,21 @@
-"What pip gets: a wheel with the whole library and nothing else, whose metadata is what settings.ini, pyproject.toml and the README say"
-import ast, configparser, importlib.metadata, re, subprocess, sys, tarfile, zipfile
+"What pip gets: a wheel with the whole library and nothing else, and the metadata that our own files say"
+import ast
+import configparser
+import hashlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
 from email.parser import BytesParser
 from pathlib import Path
+
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
 from conftest import ROOT, none
 
 try: import tomllib
@@ -15,15 +25,22 @@ toml = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))
 parser = configparser.ConfigParser(delimiters=['='])
 parser.read(ROOT/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
-reqs, dev_reqs, tune_reqs, fonts_reqs = ([Requirement(o) for o in cfg[f'{k}requirements'].split()] for k in ('', 'dev_', 'tune_', 'fonts_'))
+
+def wanted(kind=''):
+    "The requirements of settings.ini, or those of one extra"
+    return [Requirement(o) for o in cfg[f'{kind}requirements'].split()]
+
+reqs, dev_reqs, tune_reqs, fonts_reqs = wanted(), wanted('dev_'), wanted('tune_'), wanted('fonts_')
 extras = dict(dev=dev_reqs+tune_reqs, tune=tune_reqs, fonts=fonts_reqs)
-pins = [Requirement(o) for o in (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines() if o and not o.startswith('#')]
+lines = (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines()
+pins = [Requirement(o) for o in lines if o and not o.startswith('#')]
 
 @pytest.fixture(scope='session')
 def built(copy_to, tmp_path_factory):
     "The sdist made from a copy of the project, and the wheel made from the unpacked sdist"
     src, out = copy_to(tmp_path_factory.mktemp('src')), tmp_path_factory.mktemp('dist')
-    res = subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', out, src], cwd=out, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    cmd = [sys.executable, '-m', 'build', '--no-isolation', '--outdir', out, src]
+    res = subprocess.run(cmd, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert res.returncode == 0, res.stdout
     warned = [o for o in res.stdout.splitlines() if re.search(r'Deprecat|overwritten|SetuptoolsWarning|UserWarning', o)]
     none(warned, 'the build warns')
@@ -31,7 +48,8 @@ def built(copy_to, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def wheel(built):
-    with zipfile.ZipFile(next(built.glob('*.whl'))) as z: return {o: z.read(o) for o in z.namelist() if not o.endswith('/')}
+    with zipfile.ZipFile(next(built.glob('*.whl'))) as z:
+        return {o: z.read(o) for o in z.namelist() if not o.endswith('/')}
 
 def info(wheel, name): return next(v for k, v in wheel.items() if k.endswith(f'.dist-info/{name}'))
 
@@ -55,13 +73,14 @@ def test_metadata_from_settings(meta):
     assert meta['Keywords'].split(',') == cfg['keywords'].split()
     assert {'apache2': 'Apache-2.0'}[cfg['license']] == meta['License-Expression']
     classes = meta.get_all('Classifier')
-    for o in [f'Development Status :: {cfg["status"]} - ', f'Natural Language :: {cfg["language"]}', *(f'Intended Audience :: {o}' for o in cfg['audience'].split())]:
+    audiences = [f'Intended Audience :: {o}' for o in cfg['audience'].split()]
+    for o in [f'Development Status :: {cfg["status"]} - ', f'Natural Language :: {cfg["language"]}', *audiences]:
         assert any(c.startswith(o) for c in classes), o
 
 def test_requirements(meta):
     got = [Requirement(o) for o in meta.get_all('Requires-Dist')]
     assert {str(o) for o in got if o.marker is None} == {str(o) for o in reqs}
-    for name,want in extras.items():
+    for name, want in extras.items():
         mine = [o for o in got if o.marker and o.marker.evaluate(dict(extra=name))]
         for o in mine: o.marker = None
         assert {str(o) for o in mine} == {str(o) for o in want}
@@ -80,19 +99,28 @@ def test_constraints_cover_the_requirements():
         assert ver, f'{pin} is no exact version'
         assert o.specifier.contains(ver[1]), f'constraints.txt has {pin}, settings.ini wants {o}'
 
-@pytest.mark.skipif(sys.version_info<(3,11), reason='packages_distributions knows only some packages before Python 3.11')
+def imported(node):
+    "Modules that an import statement names, but for relative ones"
+    if isinstance(node, ast.Import): return [o.name for o in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level: return [node.module]
+    return []
+
+@pytest.mark.skipif(sys.version_info < (3, 11),
+                    reason='packages_distributions knows only some packages before Python 3.11')
 def test_every_import_is_a_requirement():
-    dists, names, lost = importlib.metadata.packages_distributions(), {canonicalize_name(o.name) for o in reqs + tune_reqs}, set()
+    dists = importlib.metadata.packages_distributions()
+    names = {canonicalize_name(o.name) for o in reqs + tune_reqs}
+    ours, lost = {*sys.stdlib_module_names, 'captcha_fastai'}, set()
     for fn in (ROOT/'captcha_fastai').rglob('*.py'):
-        for o in ast.walk(ast.parse(fn.read_text(encoding='utf-8'))):
-            mods = [a.name for a in o.names] if isinstance(o, ast.Import) else [o.module] if isinstance(o, ast.ImportFrom) and not o.level else []
-            for mod in {m.partition('.')[0] for m in mods} - set(sys.stdlib_module_names) - {'captcha_fastai'}:
+        for node in ast.walk(ast.parse(fn.read_text(encoding='utf-8'))):
+            for mod in {m.partition('.')[0] for m in imported(node)} - ours:
                 if not names & {canonicalize_name(d) for d in dists.get(mod, [])}: lost.add(f'{fn.name}: {mod}')
     none(sorted(lost), 'imported by the library, not among the requirements of settings.ini')
 
 def test_readme_is_the_long_description(meta):
     assert meta['Description-Content-Type'] == 'text/markdown'
-    assert meta.get_payload(decode=True).decode('utf-8').strip() == (ROOT/'README.md').read_text(encoding='utf-8').strip()
+    said = meta.get_payload(decode=True).decode('utf-8')
+    assert said.strip() == (ROOT/'README.md').read_text(encoding='utf-8').strip()
 
 def test_licence_files(wheel):
     for o in ('LICENSE', 'NOTICE'): assert info(wheel, f'licenses/{o}') == (ROOT/o).read_bytes()
@@ -107,41 +135,48 @@ def test_entry_points(wheel):
 def test_commands_exist(wheel):
     for o in cfg['console_scripts'].split():
         mod, func = o.partition('=')[2].split(':')
-        assert mod.replace('.', '/') + '.py' in wheel, f'{o}: no such module'
-        defs = [d.name for d in ast.parse(wheel[mod.replace('.', '/') + '.py']).body if isinstance(d, ast.FunctionDef)]
+        file = mod.replace('.', '/') + '.py'
+        assert file in wheel, f'{o}: no such module'
+        defs = [d.name for d in ast.parse(wheel[file]).body if isinstance(d, ast.FunctionDef)]
         assert func in defs, f'{o}: no such function'
 
 def test_wheel_is_the_library(wheel, tracked):
     "Every file of the package, data included, and nothing of notebooks, tests and tools"
     got = {o for o in wheel if '.dist-info/' not in o}
-    none(sorted(got ^ {o.as_posix() for o in tracked if o.parts[0] == 'captcha_fastai'}), 'in the wheel or in the package folder, not in both')
+    want = {o.as_posix() for o in tracked if o.parts[0] == 'captcha_fastai'}
+    none(sorted(got ^ want), 'in the wheel or in the package folder, not in both')
 
 def test_wheel_reads_by_itself(built, tmp_path):
     "Small enough, and with weights that read: unpacked anywhere, with no repository and no network"
     file = next(built.glob('*.whl'))
     assert file.stat().st_size < 8e6
     with zipfile.ZipFile(file) as z: z.extractall(tmp_path/'lib')
-    code = """import socket, captcha_fastai
+    code = """import sys
+sys.path.insert(0, sys.argv[1])
+import socket
+import captcha_fastai
 def refuse(*args): raise OSError('no network')
 socket.socket.connect = refuse
 from captcha_fastai.all import *
 assert captcha_fastai.__file__.startswith(sys.argv[1]), captcha_fastai.__file__
 files = save_captchas(40, 'drawn', length=5, seed=3)
 print(sum(o.text==captcha_label(o.file) for o in Reader.load('pretrained').read(files)))"""
-    res = subprocess.run([sys.executable, '-W', 'ignore', '-c', 'import sys; sys.path.insert(0, sys.argv[1])\n'+code, tmp_path/'lib'], cwd=tmp_path, capture_output=True, text=True)
+    cmd = [sys.executable, '-W', 'ignore', '-c', code, tmp_path/'lib']
+    res = subprocess.run(cmd, cwd=tmp_path, capture_output=True, text=True)
     assert res.returncode == 0, res.stderr
     assert int(res.stdout) >= 20, res.stdout
 
 def test_model_card(wheel):
     "The description of the weights names the file that it describes"
-    import hashlib
     at = 'captcha_fastai/pretrained/crnn_small/'
     assert hashlib.sha256(wheel[at+'model.safetensors']).hexdigest() in wheel[at+'README.md'].decode('utf-8')
     assert len(wheel[at+'model.safetensors']) < 5e6
 
 def test_sdist_is_the_project(built, tracked):
     "Whoever unpacks the sdist can build, read the lessons and run the tests"
-    with tarfile.open(next(built.glob('*.tar.gz'))) as t: got = {Path(*Path(o.name).parts[1:]).as_posix() for o in t if o.isfile()}
+    with tarfile.open(next(built.glob('*.tar.gz'))) as t:
+        got = {Path(*Path(o.name).parts[1:]).as_posix() for o in t if o.isfile()}
     want = {o.as_posix() for o in tracked if not o.parts[0].startswith('.')}
     none(sorted(want - got), 'missing from the sdist')
-    none(sorted(o for o in got - want - {'PKG-INFO', 'setup.cfg'} if not o.startswith('captcha_fastai.egg-info/')), 'in the sdist, but not of the project')
+    more = {o for o in got - want if not o.startswith('captcha_fastai.egg-info/')}
+    none(sorted(more - {'PKG-INFO', 'setup.cfg'}), 'in the sdist, but not of the project')

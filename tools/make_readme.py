@@ -3,7 +3,11 @@
 
     python tools/make_readme.py                       writes README.md
     python tools/make_readme.py --command "Try it"    prints the command under that heading of README.md"""
-import argparse, json, posixpath, re, sys
+import argparse
+import json
+import posixpath
+import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,10 +45,12 @@ def _markdown(src, folder):
     return '\n'.join(res)
 
 def _output(out):
-    "One output of a cell as markdown: tables as they are, text as an indented block; pictures are dropped (README shows files from nbs/images)"
-    if out['output_type'] == 'error': raise ValueError(f"index notebook: a cell ends in {out['ename']}: {out['evalue']}")
-    if out['output_type'] == 'stream': data = {'text/plain': out['text']} if out['name'] == 'stdout' else {}
-    else: data = out.get('data', {})
+    "One output of a cell as markdown: tables as they are, text as an indented block"
+    # pictures are dropped: README shows files from nbs/images
+    if out['output_type'] == 'error':
+        raise ValueError(f"index notebook: a cell ends in {out['ename']}: {out['evalue']}")
+    if out['output_type'] != 'stream': data = out.get('data', {})
+    else: data = {'text/plain': out['text']} if out['name'] == 'stdout' else {}
     if 'text/markdown' in data: return _text(data['text/markdown']).strip('\n')
     if 'text/plain' not in data or any(o.startswith('image/') for o in data): return ''
     text = re.sub(r'\x1b\[[\d;]*m', '', _text(data['text/plain'])).strip('\n')
@@ -64,7 +70,9 @@ def make_readme(nb, folder='nbs'):
 
 def readme_command(text, heading):
     "The one command of the one `sh` block under `heading` in the markdown `text`"
-    sections = re.split(r'^#+ +(.*?) *$', re.sub(r'^```.*?^```$', lambda m: m[0].replace('\n#', '\n\0'), text, flags=re.M | re.S), flags=re.M)
+    # a # at the beginning of a line in a fence is no heading, so it becomes a \0 for the while
+    no_headings = re.sub(r'^```.*?^```$', lambda m: m[0].replace('\n#', '\n\0'), text, flags=re.M | re.S)
+    sections = re.split(r'^#+ +(.*?) *$', no_headings, flags=re.M)
     found = [body for head, body in zip(sections[1::2], sections[2::2]) if head == heading]
     if len(found) != 1: raise ValueError(f'README.md: {len(found)} headings "{heading}", not one')
     blocks = re.findall(r'^```sh\n(.*?)^```$', found[0].replace('\0', '#'), flags=re.M | re.S)
@@ -75,12 +83,16 @@ def readme_command(text, heading):
 
 def main():
     p = argparse.ArgumentParser(description='Make README.md from nbs/index.ipynb, or print a command from it')
-    p.add_argument('--command', metavar='HEADING', help='print the command under this heading of README.md, and write nothing')
+    p.add_argument('--command', metavar='HEADING',
+                   help='print the command under this heading of README.md, and write nothing')
     args = p.parse_args()
     readme = ROOT/'README.md'
     try:
-        if args.command: print(readme_command(readme.read_text(encoding='utf-8'), args.command))
-        else: readme.write_text(make_readme(json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))), encoding='utf-8')
+        if args.command:
+            print(readme_command(readme.read_text(encoding='utf-8'), args.command))
+        else:
+            nb = json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))
+            readme.write_text(make_readme(nb), encoding='utf-8')
     except (ValueError, OSError) as e: sys.exit(f'make_readme: {e}')
 
 if __name__ == '__main__': main()
