@@ -1,4 +1,4 @@
-"""A model before some pictures: instruments that measure it, and questions that find out why it does not learn
+"""Why does a model not learn? Instruments that measure it, and questions that name the cause
 
 `Probe(learn, x, y)` puts a learner's model before some pictures and keeps what it answers: *teacher-forced*, where
 each step reads the true character before it, and *free-running*, where it reads what it has written itself.

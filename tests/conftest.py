@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WALLS = []   # (bad input, what was said of it), from test_walls
+WALLS = []   # (bad input, what was said of it), from test_bad_input
 
 def pytest_terminal_summary(terminalreporter):
     "The table of bad input that was tried"

@@ -68,3 +68,18 @@ def test_no_module_is_too_large():
     sizes = {p.stem: len(p.read_text(encoding='utf-8').splitlines()) for p in files}
     none([f'{k}: {n} lines' for k, n in sizes.items() if n > limits.get(k, 450)],
          'split it where the second idea begins')
+
+def test_contributing_names_every_test_file():
+    "The table of which test belongs where is complete, and names nothing that is gone"
+    text = (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8')
+    named = set(re.findall(r'`(test_\w+)`', text))
+    there = {p.stem for p in (ROOT/'tests').glob('test_*.py')}
+    none(sorted(named ^ there), 'in CONTRIBUTING or among the tests, not in both')
+
+def test_no_lesson_is_called_by_a_name_that_is_gone(tracked):
+    "Lessons are called `NN_name`; what is called so is there"
+    there = {p.stem for p in (ROOT/'nbs/course').glob('*.ipynb')}
+    text = [o for o in tracked if o.suffix in ('.md', '.py') and o.name != 'CHANGELOG.md']
+    found = [f'{o}: {m}' for o in text for m in re.findall(r'`(\d\d[a-z]?_\w+)`', (ROOT/o).read_text(encoding='utf-8'))
+             if m not in there]
+    none(found, 'no lesson has this name')
