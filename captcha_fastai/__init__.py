@@ -28,7 +28,7 @@ Modules:
 - `captcha_fastai.losses`: What an output means and what it costs: CTC, cross entropy for each position, cross entropy for each token
 - `captcha_fastai.metrics`: Whole captchas right, characters right, and the edit distance under both: one definition for every model
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
-- `captcha_fastai.probes`: A model before some pictures: instruments that measure it, and questions that find out why it does not learn
+- `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause
 - `captcha_fastai.progress`: Two callbacks for long trainings: `EpochLines` tells how far one is, `Checkpoint` lets it go on after a stop
 - `captcha_fastai.reader`: A trained model, taken out of the notebook: save it as plain data, load it anywhere, read pictures
 - `captcha_fastai.render`: Whole batches of captchas drawn in a few hundred tensor operations, in looks from generous ranges
