@@ -22,7 +22,7 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts')}
+extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm')}
 extras['dev'] += extras['tune']   # the tests search as well
 
 setup(

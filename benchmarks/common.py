@@ -28,7 +28,7 @@ def folder_of(p, given):
 
 def labelled(folder):
     "Pictures of a folder, and their texts"
-    from captcha_fastai.core import picture_files
+    from captcha_fastai.pictures import picture_files
     from captcha_fastai.labels import captcha_label
     files = picture_files(folder)
     return files,[captcha_label(f) for f in files]

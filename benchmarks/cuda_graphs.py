@@ -12,7 +12,7 @@ from common import folder_of, labelled, log, parser, quiet, tutorial, tutorial_a
 import torch
 from fastai.basics import Callback, set_seed
 from captcha_fastai.archs import get_arch
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.speed import CUDAGraphs
 

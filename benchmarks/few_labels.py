@@ -24,7 +24,7 @@ import numpy as np
 from fastai.basics import set_seed
 from captcha_fastai.adapt import adapt
 from captcha_fastai.crnn import crnn_small
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.learner import captcha_learner, recipe_bs
 from captcha_fastai.metrics import score_texts
 from captcha_fastai.reader import Reader

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from common import labelled
-from captcha_fastai.data import untar_captchas
+from captcha_fastai.loaders import untar_captchas
 from captcha_fastai.synth import save_captchas
 
 KINDS = dict(real='real captchas, 936 of Wilhelmy and Rosas (2013)',

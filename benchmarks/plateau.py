@@ -13,7 +13,7 @@ from common import history, log, parser, quiet
 from fastai.basics import set_seed
 from torch import nn
 from captcha_fastai.crnn import crnn_small
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.synth import save_captchas
 

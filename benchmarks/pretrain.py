@@ -25,7 +25,8 @@ from fastai.vision.core import TensorImageBW
 from captcha_fastai.core import CaptchaError, Vocab
 from captcha_fastai.crnn import crnn_small
 from captcha_fastai.files import WorkFolder
-from captcha_fastai.learner import FitsCheck, captcha_learner
+from captcha_fastai.fits import FitsCheck
+from captcha_fastai.learner import captcha_learner
 from captcha_fastai.metrics import score_texts
 from captcha_fastai.reader import Reader, check_place
 from captcha_fastai.styles import ALNUM, random_style, text_fonts

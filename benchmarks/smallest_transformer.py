@@ -12,7 +12,8 @@ from pathlib import Path
 
 from common import (RESULTS, chosen, fold_arms, folder_of, labelled, md_head, md_row, n_parameters, numbers, parser)
 import pandas as pd
-from captcha_fastai.core import Vocab, open_picture
+from captcha_fastai.core import Vocab
+from captcha_fastai.pictures import open_picture
 from captcha_fastai.evaluate import wilson
 from captcha_fastai.folds import load_folds
 from captcha_fastai.transformer import captcha_transformer

@@ -24,7 +24,7 @@ from fastai.data.all import RandomSplitter
 from fastai.vision.core import PILImage, TensorImage, image2tensor
 from captcha_fastai.core import Vocab
 from captcha_fastai.crnn import crnn, crnn_small
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.labels import captcha_label
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.losses import CTCLoss

@@ -11,7 +11,7 @@ from pathlib import Path
 from common import chosen, graphs, labelled, log, parser, quiet
 from fastai.basics import set_seed
 from captcha_fastai.archs import get_arch, own_archs
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.metrics import score_texts
 from captcha_fastai.synth import save_captchas

@@ -12,30 +12,37 @@ Modules:
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once
 - `captcha_fastai.contract`: Does an arch of yours offer what the library needs? `check_arch` tries it, and names what is missing
-- `captcha_fastai.core`: Characters to ids and back, and pictures of any kind to one kind
+- `captcha_fastai.core`: Characters to ids and back, and the one error for what a user can put right
 - `captcha_fastai.crnn`: A convolutional body, a recurrent neck, an answer for each column: the classic, and a small one that learns fast
 - `captcha_fastai.ctc`: A model answers in every column, and a text is many such paths: how probable it is, and where its characters stand
 - `captcha_fastai.data`: From a folder of labelled pictures to batches: first by hand, then by fastai's DataBlock, then in one line
 - `captcha_fastai.decode`: From a score for every column of a picture to a text: the most probable one, of all or of those that you allow
-- `captcha_fastai.device`: What this machine computes fastest with
+- `captcha_fastai.device`: What this machine computes fastest with, and how to share it with others
 - `captcha_fastai.evaluate`: Tables of predictions judged: accuracy with intervals, paired tests, slices, and how far to trust a confidence
+- `captcha_fastai.evidence`: Is a trained reader better than the one that it started from, and what do sure readings show that labels do not?
 - `captcha_fastai.faults`: Small learners that work, and twenty-six ways to break them, to see what each fault does and who finds it
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
+- `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
+- `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
 - `captcha_fastai.looks`: What a captcha may look like, as a table of numbers from which whole batches of looks are drawn
 - `captcha_fastai.losses`: What an output means and what it costs: CTC, cross entropy for each position, cross entropy for each token
 - `captcha_fastai.metrics`: Whole captchas right, characters right, and the edit distance under both: one definition for every model
+- `captcha_fastai.normalize`: The numbers that pictures are normalised by, and whose they are
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
+- `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause
+- `captcha_fastai.processes`: One training in several processes: what each of them must have alike
 - `captcha_fastai.progress`: Two callbacks for long trainings: `EpochLines` tells how far one is, `Checkpoint` lets it go on after a stop
 - `captcha_fastai.reader`: A trained model, taken out of the notebook: save it as plain data, load it anywhere, read pictures
 - `captcha_fastai.render`: Whole batches of captchas drawn in a few hundred tensor operations, in looks from generous ranges
 - `captcha_fastai.report`: How well a reader reads labelled pictures: figures, every reading beside its label, and a picture of both
 - `captcha_fastai.rules`: Five characters; digits only; two digits and three letters; one of these words: a rule as a table to walk
 - `captcha_fastai.search`: The most probable text of a whole batch of pictures at once, of all texts or of those that a rule allows
-- `captcha_fastai.speed`: What makes a training faster on the machine at hand: half precision on a CPU, all weights in one call, CUDA graphs
+- `captcha_fastai.show`: How results are shown: what was read, right or wrong, and what it cost
+- `captcha_fastai.speed`: What makes a training faster on the machine at hand, and keeps its memory flat: bfloat16, fused steps, CUDA graphs
 - `captcha_fastai.styles`: Any style at random, and the style of your own pictures, found without a label
 - `captcha_fastai.synth`: Labelled pictures, as many as we like, made on the spot and without a network
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words

@@ -24,11 +24,13 @@ import numpy as np
 from fastai.torch_core import set_seed
 
 from .archs import arch_name
-from .core import CaptchaError, PictureError, is_grey, open_picture
+from .core import CaptchaError
+from .pictures import PictureError, is_grey, open_picture
 from .crnn import crnn_small
-from .data import CaptchaDataLoaders
+from .loaders import CaptchaDataLoaders
 from .files import WorkFolder, file_sha256, files_digest
 from .learner import captcha_learner, recipe_bs
+from .patterns import check_pattern
 from .reader import Reader
 from .styles import fit_style, random_style, text_fonts
 from .synth import DoesNotFit, draw_captchas
@@ -80,6 +82,7 @@ class _Drawer:
 
     def near(self, log, **kwargs):
         "Styles like the sample's"
+        log(f"looking for the style of the {len(self.sample)} pictures, which takes some minutes without a line")
         fit = fit_style(self.sample, self.chars, self.length, seed=self.seed, **kwargs)
         log(f"style: of the random ones the nearest is {fit.history[0]:.2f} away, found one at {fit.distances[0]:.2f}")
         return fit.styles
@@ -135,12 +138,15 @@ class _Steps:
     seed:int
     fit:object
     log:object
+    pattern:str=None
     done:list = field(default_factory=list)
 
-    def train(self, name, files, texts, start):
+    def train(self, name, files, texts, start, of=''):
         "Folder of a reader trained from `start`, or of the one that was trained before a stop"
         place = self.folder/name
-        if not place.exists(): self._train(place, files, texts, start)
+        if not place.exists():
+            self.log(f"{name}{of}: {len(files)} pictures")
+            self._train(place, files, texts, start)
         info = saved_spec(place).info
         self.done.append({k:v for k,v in info.items() if k!='versions'})
         return place
@@ -151,7 +157,6 @@ class _Steps:
         dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=bs, vocab=self.chars, size=self.size,
                                             channels=self.channels)
         learn = captcha_learner(dls, self.arch, pretrained=start or False, ignore_case=self.ignore_case)
-        self.log(f"{place.name}: {len(files)} pictures")
         state = place.with_name(f'{place.name}.pth')
         self.folder.mkdir(parents=True, exist_ok=True)
         self.fit(learn, checkpoint=state, resume=state.exists())
@@ -163,7 +168,9 @@ class _Steps:
         "What the reader in a folder reads, told what is known"
         reader = Reader.load(folder, arch=self.arch)
         chars = ''.join(c for c in self.chars if c in reader.vocab)
-        constraint = reader.constraint(length=self.length, chars=chars)
+        try: constraint = reader.constraint(self.length, chars, self.pattern)
+        except CaptchaError:   # the pattern names characters that this reader has yet to learn
+            constraint = reader.constraint(self.length, chars)
         return reader.read(files, skip_bad=True, constraint=constraint)
 
     def labels(self, folder, files):
@@ -195,7 +202,7 @@ class _Steps:
                 break
             before = pairs
             more,theirs = zip(*pairs)
-            last = self.train(name, [*more, *known], [*theirs, *texts], start)
+            last = self.train(name, [*more, *known], [*theirs, *texts], start, f' of at most {rounds}')
         return last,left_out
 
 _enough = 8   # sure readings that make a round worth training
@@ -253,10 +260,12 @@ def adapt(
     work:str|Path|WorkFolder=None,  # Keeps what is finished, to go on after a stop; in a `WorkFolder` begun its `steps`
     fit=fit_quietly,         # Fits: gets the learner, and what `fit_recipe` is to be given
     log=print,               # Told of each step
+    pattern:str=None,        # What a whole text looks like, as `Constraint` takes it
 )->Adapted:
     "A reader for pictures of which few or none have labels"
     files,known,texts = list(files),*map(list, labelled)
     if not files and not known: raise CaptchaError("there is nothing to adapt to: give some pictures")
+    if pattern: check_pattern(pattern)
     chars = _known_chars(chars, texts)
     start = None if start is False else start or arch.weights
     sample = _sample([*files, *known], seed=seed)
@@ -264,8 +273,9 @@ def adapt(
     settings = dict(arch=arch_name(arch), start=start and file_sha256(reader_folder(start)/'reader.json'), chars=chars,
                     pictures=files_digest([*((f,None) for f in files), *zip(known, texts)]), length=length, drawn=drawn,
                     like=like, sure=sure, fit_args=fit_args, ignore_case=ignore_case, seed=seed)
+    if pattern: settings['pattern'] = pattern
     with _kept(work, settings) as folder:
-        steps = _Steps(folder, arch, chars, length, size, channels, sure, ignore_case, seed, fit, log)
+        steps = _Steps(folder, arch, chars, length, size, channels, sure, ignore_case, seed, fit, log, pattern)
         if drawn:
             drawer = _Drawer(sample, chars, _lengths(length, texts), size, channels, seed)
             start = steps.train('drawn', *_drawn(drawer, folder/'captchas', drawn, like, fit_args, log), start)

@@ -3,6 +3,7 @@
 Each imports only from those above it in this list. The first part reads, and imports neither fastai nor matplotlib
 nor pandas."""
 from captcha_fastai.core import *
+from captcha_fastai.pictures import *
 from captcha_fastai.files import *
 from captcha_fastai.device import *
 from captcha_fastai.patterns import *
@@ -19,7 +20,11 @@ from captcha_fastai.transformer import *
 from captcha_fastai.reader import *
 from captcha_fastai.bulk import *
 
-# from here on: drawing, data, training, judging
+# from here on: drawing, data, training, judging; with fastai, whose import calls what torch has deprecated
+import warnings as _warnings
+with _warnings.catch_warnings():
+    _warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
+    import fastai.layers as _layers  # noqa: F401
 from captcha_fastai.atlas import *
 from captcha_fastai.looks import *
 from captcha_fastai.clutter import *
@@ -29,9 +34,14 @@ from captcha_fastai.styles import *
 from captcha_fastai.vision import *
 from captcha_fastai.labels import *
 from captcha_fastai.data import *
+from captcha_fastai.loaders import *
 from captcha_fastai.metrics import *
 from captcha_fastai.speed import *
 from captcha_fastai.progress import *
+from captcha_fastai.normalize import *
+from captcha_fastai.fits import *
+from captcha_fastai.processes import *
+from captcha_fastai.show import *
 from captcha_fastai.learner import *
 from captcha_fastai.contract import *
 from captcha_fastai.probes import *
@@ -42,6 +52,7 @@ from captcha_fastai.folds import *
 from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *
+from captcha_fastai.evidence import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *
 from captcha_fastai.terminal import *

@@ -18,13 +18,15 @@ import os
 import random
 import shutil
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from fastcore.imports import IN_NOTEBOOK
 
-from .core import CaptchaError, PictureError, is_invisible, norm_text, open_picture, picture_files
+from .core import CaptchaError, is_invisible, norm_text
+from .pictures import PictureError, open_picture, picture_files
 from .files import atomic_write
 from .labels import one_text_each, read_labels
 from .synth import not_in_names
@@ -101,7 +103,12 @@ class Labels:
         atomic_write(self.file, lambda f: Path(f).write_text(out.getvalue(), encoding='utf-8', newline=''))
 
 # %% ../nbs/library/annotate.ipynb #964bb1a5
-_keys = ":s skip, :u undo, :q stop"
+_keys = ":s skip, :u undo, :e NAME mend an earlier label, :h help, :q stop"
+_help = """Enter takes what is proposed; anything else that you type is the text of the picture.
+:s       skip this picture          :u       take the last answer or skip back
+:e NAME  ask again for the picture NAME, which has a label already
+:q       stop; every answer is in the CSV already
+A text that begins with a colon is typed with two."""
 
 def _show(picture, colour):
     "Show a picture where we are: as such in a notebook, in signs on a terminal"
@@ -116,11 +123,23 @@ def _show(picture, colour):
     plt.show()
     plt.close(fig)
 
+def _unlike(text, constraint):
+    "Which part of what was said of the texts a typed one is against"
+    if (v := constraint.vocab) is not None and constraint.chars:
+        if bad := [c for c in text if c not in constraint.chars]: return f"{bad[0]!r} is not among the characters"
+    lo,hi = constraint.span
+    if len(text)<lo or hi is not None and len(text)>hi:
+        return f"it has {len(text)} characters, not {lo if lo==hi else f'{lo} to {hi}' if hi else f'{lo} or more'}"
+    if v is not None and (bad := [c for c in text if c not in v]):
+        return f"{bad[0]!r} is not a character that the reader knows"
+    return "it doesn't match the pattern" if constraint.lexicon is None else "it is not in the list"
+
 def _odd(text, constraint):
     "What makes a typed text look like a slip, or `None`"
     if any(c.isspace() for c in text): return "there is a blank in it"
-    if f':{text}' in _keys.replace(',', '').split(): return f"did you mean :{text}? This would be the picture's text"
-    if constraint is not None and not constraint.allows(text): return f"{text!r} is not what you said of the texts"
+    if text in ('s','u','q','h','e'): return f"did you mean :{text}? This would be the picture's text"
+    if constraint is not None and not constraint.allows(text):
+        return f"{text!r} is not what you said of the texts: {_unlike(text, constraint)}"
 
 def _typed(prompt):
     "What was typed; from a file or a pipe it is written after the prompt, as a terminal would have done"
@@ -140,10 +159,10 @@ class _Session:
         self.labels,self.todo,self.n,self.show,self.log = labels,todo,n,show,log
         self.ask,self.for_names,self.constraint = ask,for_names,constraint
         self.i,self.doubted = 0,None     # position in `todo`; the text that was called a slip
-        self.done = []                   # (position, was a label added?), the last one first to be undone
+        self.done = []                   # (position, label added?, the one before), the last one first to be undone
 
     @property
-    def added(self): return sum(o for _,o in self.done)
+    def added(self): return sum(added and before is None for _,added,before in self.done)
     @property
     def over(self): return self.i>=len(self.todo) or (self.n is not None and self.added>=self.n)
     @property
@@ -177,33 +196,62 @@ class _Session:
         "Do what was typed: a command, or a text"
         if typed==':s': self.skip()
         elif typed==':u': self.undo()
+        elif typed==':h' or typed=='?' and self.asks_again and self.doubted!='?': self.help(typed)
+        elif typed==':e' or typed.startswith(':e '): self.mend(typed[2:].strip())
         elif typed.startswith(':') and not typed.startswith('::'): self.log(f"{typed!r} is no command: {_keys}")
         else: self.take(norm_text(typed.removeprefix(':') if typed else proposed), bool(typed))
 
+    def help(self, typed):
+        "Say what can be typed"
+        self.log(_help)
+        if typed=='?':
+            self.doubted = '?'
+            self.log("if ? is the picture's text, type it once more")
+
+    def mend(self, name):
+        "Ask next for a picture that has a label"
+        names = [o for o in self.labels.rows if name and name in (o, Path(o).name)]
+        if len(names)!=1:
+            last = next(reversed(self.labels.rows), None)
+            example = f", as :e {last}, the last one" if last else "; there is none yet"
+            return self.log(f"{f'no label of {name}' if name else 'whose label?'}: "
+                            f"give the name of a picture that has one{example}")
+        picture = self.labels.file.parent/names[0]
+        self.todo.insert(self.i, (picture, self.labels.rows[names[0]]))
+        self.log(f"{names[0]}: its label is the one proposed; Enter or :s leaves it")
+
     def skip(self):
-        self.done.append((self.i,False))
+        self.done.append((self.i,False,None))
         self.i += 1
 
     def undo(self):
         "Take the last answer or skip back"
-        if not self.done: return self.log("there is nothing to take back")
-        self.i,was_added = self.done.pop()
+        if not self.done:
+            last = next(reversed(self.labels.rows), None)
+            more = f"; :e {last} mends the last label of before" if last else ''
+            return self.log(f"there is nothing to take back{more}")
+        self.i,was_added,before = self.done.pop()
         picture = self.todo[self.i][0]
-        if was_added: self.labels.remove(picture)
+        if before is not None: self.labels.add(picture, before)
+        elif was_added: self.labels.remove(picture)
         self.log(f"{Path(picture).name}: {'its label is taken back' if was_added else 'no longer skipped'}")
 
     def take(self, text, typed):
         "Label the picture, unless something speaks against `text`"
         if not text: return self.log("type the text, or :s to skip")
         if unseen := [c for c in text if is_invisible(c)]:
-            self.log(f"U+{ord(unseen[0]):04X} is no sign that can be seen; type the text without it, or :s to skip")
+            name = unicodedata.name(unseen[0], 'a control character').lower()
+            self.log(f"U+{ord(unseen[0]):04X} ({name}) is no sign that can be seen; "
+                     "type the text without it, or :s to skip")
             if not self.asks_again: self.skip()
             return
         if self.for_names and (bad := set(text)&not_in_names):
             return self.log(f"{min(bad)!r} can't be part of a label in a file name; type it without, or :s to skip")
         if typed and text!=self.doubted and (why := _odd(text, self.constraint)): return self.doubt(text, why)
-        self.labels.add(self.todo[self.i][0], text)
-        self.done.append((self.i,True))
+        picture = self.todo[self.i][0]
+        before = self.labels.rows.get(self.labels.name(picture))
+        self.labels.add(picture, text)
+        self.done.append((self.i,True,before))
         self.i += 1
         self.doubted = None
 

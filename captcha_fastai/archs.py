@@ -26,6 +26,7 @@ import math
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -48,6 +49,16 @@ class Recipe:
     steps:int=0          # Batches at least, however few the pictures: epochs are added
     average_below:int=0  # With fewer pictures, end halfway between the weights at the start and those at the end
 
+# %% ../nbs/library/archs.ipynb #62f8a51b
+def split_at_rows(
+    model:nn.Module,
+    rows,          # Names of layers, as `captcha_arch` takes them
+)->list:           # Two lists of parameters, the layers in `rows` last; one list where they are all or none
+    "Parameter groups of an arch that names no others: what answers for each character, and what is before it"
+    where = {True:[], False:[]}
+    for k,p in model.named_parameters(): where[any(k.startswith(f'{o}.') for o in rows)].append(p)
+    return [o for o in (where[False], where[True]) if o]
+
 # %% ../nbs/library/archs.ipynb #326f0037
 _marked = {}   # name to arch, of all that were marked in this process
 
@@ -56,7 +67,7 @@ def captcha_arch(
     tune:Recipe=None,     # Of a training that starts from weights; `recipe` if `None`
     loss=CTCLoss,         # Makes the `TextLoss` that says what the model's output means
     cbs=(),               # Functions that make more callbacks for fastai's `Learner`
-    splitter=None,        # Model to a list of parameter groups, from the body to the head; one group if `None`
+    splitter=None,        # Model to a list of parameter groups, body to head; if `None` `rows` are the head
     rows=(),              # Layers with a row for each id: their tensors' first axis is a multiple of `V`
     weights:str|Path=None,# A saved reader that trainings start from where nothing else is asked for
 ):
@@ -65,7 +76,7 @@ def captcha_arch(
         raise CaptchaError("captcha_arch takes a Recipe: @captcha_arch(Recipe(epochs, lr))")
     def deco(f):
         f.recipe,f.tune,f.loss,f.cbs = recipe,tune,loss,tuple(cbs)
-        f.splitter,f.rows,f.weights = splitter,tuple(rows),weights
+        f.splitter,f.rows,f.weights = splitter or partial(split_at_rows, rows=tuple(rows)),tuple(rows),weights
         _marked[arch_name(f)] = f
         return f
     return deco
@@ -148,7 +159,7 @@ def _plain(o, name):
     elif isinstance(o, (int,float)) and not abs(o)<=most:   # NaN as well
         raise CaptchaError(f"{name} is {o}; numbers go up to {most}")
     elif o is not None and not isinstance(o, (bool,int,float,str)):
-        what = o.__name__ if isinstance(o, type) else type(o).__name__
+        what = getattr(o, '__name__', type(o).__name__)
         raise CaptchaError(f"{name} is {what}, which can't be saved with a model; give plain values")
     if isinstance(o, (dict,list,tuple)) and len(o)>64:
         raise CaptchaError(f"{name} has {len(o)} values; 64 are the most")
@@ -162,6 +173,13 @@ def _stats(o, channels, name):
     good = isinstance(o, (list,tuple)) and len(o)==channels
     if not good or not all(type(v) in (int,float) and math.isfinite(v) for v in o):
         raise CaptchaError(f"{name} holds a number for each of {channels} channel{'s'*(channels>1)}, not {o!r}")
+
+def plain_args(
+    arch_args:dict,   # Arguments of an arch
+)->dict:
+    "The same where a model's function of torchvision stands for its name, as in `body=resnet18`"
+    def named(o): return o.__name__ if getattr(o, '__module__', '').startswith('torchvision.models') else o
+    return {k:named(v) if callable(v) else v for k,v in arch_args.items()}
 
 # %% ../nbs/library/archs.ipynb #9019fe17
 @dataclass(frozen=True)

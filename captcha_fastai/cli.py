@@ -16,6 +16,7 @@ __all__ = ['captcha_draw', 'captcha_train', 'captcha_eval', 'captcha_read', 'cap
 # %% ../nbs/library/cli.ipynb #3338e5d2
 import json
 import os
+import shlex
 import sys
 import time
 from contextlib import redirect_stdout
@@ -63,7 +64,12 @@ def _arch(name):
     return import_module('captcha_fastai.archs').get_arch(name)
 
 def _json(figures): return json.dumps({k:round(v, 6) if isinstance(v, float) else v for k,v in figures.items()})
-def _fit_bar(learn, **how): learn.fit_recipe(**how)
+def _fit_bar(learn, **how):
+    "With a bar and a table, where each of its columns has something in it"
+    keep = how.get('checkpoint')
+    going_on = how.get('resume') or getattr(keep, 'start_epoch', 0)
+    if going_on or not len(learn.dls.valid_ds): import_module('captcha_fastai.train').fit_lines(say)(learn, **how)
+    else: learn.fit_recipe(**how)
 
 def _on_stderr(work, *args, **kwargs):
     "Work that trains: with a bar on a terminal, else a line an epoch, all on standard error"
@@ -82,17 +88,21 @@ def captcha_train(
     skip_bad:bool=False, # Leave out, and name, pictures that can't be used
     resume:bool=False, # Go on with a training that was stopped
     from_scratch:bool=False, # Don't start from the weights in the package, where the model has any
-    chars:option('CHARS')=None, # The characters that texts may hold (default: those of the labels)
+    chars:option('CHARS')=None, # Characters of texts; auto: of labels and sure readings (default: of labels)
     fold_case:bool=False, # The labels don't tell small letters from capitals
     draw:int=None, # Learn from N drawn captchas first
     fit_style:bool=False, # Draw half of them in the style of the pictures, which takes a minute or two to find
     unlabelled:option('DIR')=None, # Folder of more pictures: read, and learnt from where sure
     length:option('N')=None, # Characters that a text has, as 5 or 4-6, for --draw and --unlabelled
+    pattern:option('PATTERN')=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}', for --unlabelled
+    reader:option('READER')=None, # Start from this saved reader (default: the weights in the package)
+    yes:bool=False, # The labels are meant, though all are the same or count the pictures
 ):
     "Train a reader on labelled pictures and save it"
     from captcha_fastai.train import train_reader
     res = _on_stderr(train_reader, data, out, _arch(arch), epochs, valid_pct, seed, overwrite, skip_bad, resume,
-                     from_scratch, chars, fold_case, draw, fit_style, unlabelled, length)
+                     from_scratch, chars, fold_case, draw, fit_style, unlabelled, length,
+                     reader=reader, pattern=pattern, yes=yes)
     print(_json(res.figures))
     if res.left_out: raise SomeBad
 
@@ -123,6 +133,11 @@ def _name_unreadable(readings):
     return bool(bad)
 
 # %% ../nbs/library/cli.ipynb #0d4f7a3e
+def _both_cases(chars, vocab):
+    "Characters as small letters and capitals, as far as a reader knows either"
+    def cases(c): return {o for o in (c, c.lower(), c.upper()) if o in vocab} or {c}
+    return set().union(*map(cases, chars))
+
 @command('report', 'bulk', 'rules')
 def captcha_eval(
     reader:str, # Folder that captcha_train saved, or pretrained for the reader in the package
@@ -132,6 +147,7 @@ def captcha_eval(
     length:_Length=None, chars:_Chars=None, pattern:_Pattern=None, lexicon:_Lexicon=None,
     min_confidence:float=0., # Decline to read below this confidence
     arch:_Arch=None,
+    fold_case:bool=False, # Take small letters and capitals for the same
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv, write_csv
@@ -139,12 +155,13 @@ def captcha_eval(
     if show<0: raise _refused(f"show must be at least 0, not {show}")
     if csv: check_new_csv(csv, resume=False)
     reader = _load(reader, arch)
+    if fold_case and chars: chars = ''.join(sorted(_both_cases(chars, reader.vocab)))
     constraint = options_constraint(reader, length, chars, pattern, lexicon)
-    figures,readings,texts = score_reader(reader, data, constraint=constraint, min_confidence=min_confidence)
-    wrong = misread(readings, texts)
+    figures,readings,texts = score_reader(reader, data, fold_case, constraint=constraint, min_confidence=min_confidence)
+    wrong = misread(readings, texts, fold_case)
     for o,t in wrong[:show]: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
-    for line in odd_labels(texts, reader.vocab): say(line)
+    for line in odd_labels(texts, reader.vocab, fold_case): say(line)
     if csv: write_csv(csv, readings, label=texts)
     some_bad,n = _name_unreadable(readings),figures['n']
     if min_confidence:
@@ -160,6 +177,16 @@ def _reading_line(o): return f'{str(o.file).translate(_one_line)}\t{o.text}\t{o.
 def _tell_reading(o):
     if not o.error: print(_reading_line(o))
 
+def _tell_json(o):
+    what = dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), error=o.error or None)
+    print(json.dumps(what))
+
+def _no_pictures(reader):
+    "What to say where only one argument was given to captcha_read"
+    is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
+    if is_reader or not Path(reader).exists(): return "no pictures were given"
+    return f"READER comes first, pretrained or a folder that captcha_train saved, then pictures; {reader} is no reader"
+
 @command('bulk', 'rules')
 def captcha_read(
     reader:str, # Folder that captcha_train saved, or pretrained for the reader in the package
@@ -169,27 +196,52 @@ def captcha_read(
     length:_Length=None, chars:_Chars=None, pattern:_Pattern=None, lexicon:_Lexicon=None,
     min_confidence:float=0., # Decline to read below this confidence
     arch:_Arch=None,
+    json:bool=False, # Print a JSON object a line instead: file, text, confidence, error
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import check_new_csv, expand_pictures, read_each, read_to_csv
     from captcha_fastai.files import file_sha256
     from captcha_fastai.weights import reader_folder
-    if not pictures: raise _refused("no pictures were given")
+    if not pictures: raise _refused(_no_pictures(reader))
     if csv: check_new_csv(csv)
     made,files = _load(reader, arch),expand_pictures(pictures)
     known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
+    tell = _tell_json if json else _tell_reading
     if csv:
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence)
-        try: readings = read_to_csv(made, files, csv, settings, _tell_reading, say, **known)
+        try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
-    else: readings = read_each(made, files, each=_tell_reading, **known)
+    else: readings = read_each(made, files, each=tell, **known)
     if all(o.error for o in readings): raise _refused(f"no readable picture: {readings[0].error}")
     n = sum(o.declined is not None for o in readings)
     if n: say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
     if _name_unreadable(readings): raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48
+def _free(name):
+    "`name`, or the first of name-2, name-3, ... that is not there yet"
+    tried = [name, *(f'{name}-{i}' for i in range(2, 10**4))]
+    return next(o for o in tried if not (Path(o).exists() or Path(f'{o}.partial').exists()))
+
+def _train_line(csv, folder, reader=None, length=None, chars=None, pattern=None, arch=None):
+    "The `captcha_train` command for these labels, with what is known; `folder` holds pictures without labels, if any"
+    words = ['captcha_train', csv]
+    if folder: words += ['--unlabelled', folder, '--chars', chars or 'auto']
+    elif chars: words += ['--chars', chars]
+    known = dict(length=length, pattern=pattern) if folder else {}
+    for k,v in dict(reader=reader, arch=arch, **known).items():
+        if v is not None: words += [f'--{k}', v]
+    return ' '.join(shlex.quote(str(o)) for o in [*words, '--out', _free('my_reader')])
+
+def _next(labels, folder, reader, made, length, chars, pattern, arch):
+    "The command to go on with after labelling"
+    from captcha_fastai.pictures import picture_files
+    if length=='seen': length = '-'.join(str(o) for o in sorted({min(made.spec.lengths), max(made.spec.lengths)}))
+    others = folder if len(labels)<len(picture_files(folder)) else None
+    reader = None if reader in ('pretrained','none') else reader
+    return _train_line(labels.file, others, reader, length, chars, pattern, arch)
+
 @command('annotate', 'reader', 'rules')
 def captcha_annotate(
     folder:str, # Folder of pictures
@@ -203,7 +255,6 @@ def captcha_annotate(
 ):
     "Ask for the text of one picture after the other, the least sure first, and keep the answers in a CSV: file,text"
     from captcha_fastai.annotate import annotate, rename_labelled
-    from captcha_fastai.core import picture_files
     if not Path(folder).is_dir(): raise _refused(f"no such folder: {folder}")
     if n is not None and n<1: raise _refused(f"n must be at least 1, not {n}")
     made,known = None if reader=='none' else _load(reader, arch),{}
@@ -216,8 +267,7 @@ def captcha_annotate(
     if labels.unreadable and not len(labels):
         raise _refused(f"no picture was labelled, and {len(labels.unreadable)} can't be opened: {labels.unreadable[0]}")
     if rename: say(f"{len(rename_labelled(csv))} pictures renamed")
-    more = f' --unlabelled {folder}' if len(labels)<len(picture_files(folder)) else ''
-    if len(labels)>=20: say(f"next: captcha_train {csv}{more} --out DIR")
+    if len(labels)>=20: say('next:', _next(labels, folder, reader, made, length, chars, pattern, arch), as_it_is=True)
     if labels.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #4c38ac45
@@ -228,7 +278,7 @@ def captcha_demo(
     out:str=None, # Folder to make for what the demo leaves behind (default: captcha_demo, or captcha_demo-2 and so on)
 ):
     "The whole of it in a few minutes: draw captchas, train, score, save a reader, read three pictures with it"
-    from captcha_fastai.data import untar_captchas
+    from captcha_fastai.loaders import untar_captchas
     from captcha_fastai.report import demo
     begun,names = time.perf_counter(),(f"captcha_demo{f'-{i}' if i>1 else ''}" for i in range(1, 10**6))
     if data and download: raise _refused("give --data or --download, not both")

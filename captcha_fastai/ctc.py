@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core import CaptchaError, Vocab, open_picture
+from .core import CaptchaError, Vocab
+from .pictures import open_picture
 
 # %% ../nbs/course/05_ctc.ipynb #2339a65c
 def columns_needed(

@@ -1,7 +1,8 @@
-"""What this machine computes fastest with
+"""What this machine computes fastest with, and how to share it with others
 
 `best_device` is where a model should run: a GPU where there is one. `prefers_bf16` tells whether to compute there in
 bfloat16, numbers of half the size: on a GPU the driver is asked, on a CPU one convolution is timed (`bf16_gain`).
+`calm`, which readers and learners call as they work, keeps torch's threads from wasting the cores of a busy machine.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/device.html.md"""
 
@@ -11,8 +12,11 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/device.html.md"""
 __all__ = []
 
 # %% ../nbs/library/device.ipynb #ac902c51
+import os
+import threading
 import time
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -59,3 +63,51 @@ def prefers_bf16(
     device = torch.device(device)
     if device.type=='cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type=='cpu' and bf16_gain()>1.2
+
+# %% ../nbs/library/device.ipynb #7ce81af6
+def _ran_and_waited():
+    "Nanoseconds that each thread of this process has run, and has waited for a core; nothing where that isn't counted"
+    res = {}
+    for o in Path('/proc/self/task').glob('*/schedstat'):
+        try: res[o.parent.name] = tuple(map(int, o.read_text().split()[:2]))
+        except (OSError, ValueError): pass   # the thread has ended
+    return res
+
+class _Calm:
+    "Called by work now and then: while other processes want the cores, torch's threads wait for each other asleep"
+    every,enough = .25,.1   # Seconds between two looks; share of its time that the process waits for cores
+    def __init__(self): self.lock,self.thread,self.last,self.until,self.seen = threading.Lock(),None,0.,0.,None
+
+    def __call__(self):
+        if time.monotonic()-self.last<self.every or torch.get_num_threads()<2: return
+        if not self.lock.acquire(blocking=False): return   # another thread is looking
+        try: self._look(time.monotonic())
+        finally: self.lock.release()
+
+    def _look(self, now):
+        if self._share()>self.enough: self.until = now+min(60., max(2., 3*(now-self.last)))
+        self.last = now
+        if self.thread is not None or self.until<=now: return
+        self.thread = threading.Thread(target=self._hold, name='captcha_fastai calm', daemon=True)
+        self.thread.start()
+
+    def _share(self):
+        "Of the time since the last look in which threads ran or wanted to, the share in which they waited"
+        was,self.seen = self.seen,_ran_and_waited()
+        if was is None: return 0.
+        ran,waited = (sum(max(0, o[i]-was.get(k, (0,0))[i]) for k,o in self.seen.items()) for i in range(2))
+        return waited/max(1, ran+waited)
+
+    def _hold(self):
+        "Have threads of torch, until nobody has called for a while or the cores are free"
+        torch.empty(1<<17, dtype=torch.uint8).fill_(0)   # large enough to be shared out among threads
+        while True:
+            with self.lock:
+                left = self.until-time.monotonic()
+                if left<=0: self.thread = None
+            if left<=0: return
+            time.sleep(min(left, .5))
+
+calm = _Calm()
+if hasattr(os, 'register_at_fork'):   # not on Windows
+    os.register_at_fork(after_in_child=calm.__init__)   # the thread isn't there

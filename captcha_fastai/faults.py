@@ -23,9 +23,10 @@ from fastai.basics import Callback, Learner
 
 from captcha_fastai.core import CaptchaError
 from captcha_fastai.synth import CaptchaStyle, save_captchas
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.losses import CTCLoss, TokenLoss, real_steps, shift_targets
-from captcha_fastai.learner import FitsCheck, captcha_learner
+from captcha_fastai.fits import FitsCheck
+from captcha_fastai.learner import captcha_learner
 from captcha_fastai.crnn import BiLSTM, crnn_small
 from captcha_fastai.transformer import (Attention, CaptchaTransformer, DecoderBlock, EncoderBlock,
                                         PositionalEmbedding, captcha_transformer)

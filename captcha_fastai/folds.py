@@ -34,7 +34,7 @@ from torch import Tensor
 from .core import CaptchaError, Vocab
 from .files import WorkFolder, atomic_write
 from .labels import check_data
-from .data import CaptchaDataLoaders
+from .loaders import CaptchaDataLoaders
 from .speed import CUDAGraphs
 from .progress import EpochLines
 from .learner import captcha_learner

@@ -15,15 +15,17 @@ __all__ = ['captcha_label', 'load_labels', 'check_data']
 import hashlib
 import io
 import os
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
 
-from .core import (CaptchaError, PictureError, Vocab, is_grey, is_invisible, norm_text, open_picture,
-                                 picture_files, picture_name, picture_suffixes)
+from .core import CaptchaError, Vocab, is_invisible, is_rtl, norm_text
+from .pictures import PictureError, is_grey, open_picture, picture_files, picture_name, picture_suffixes
 
 # %% ../nbs/library/labels.ipynb #0724b03b
 def captcha_label(
@@ -45,6 +47,15 @@ def one_text_each(
         if res.setdefault(known, t)!=t:
             raise CaptchaError(f"{table} lists {f} twice, as {res[known]!r} and as {t!r}; leave the right one")
     return res
+
+# %% ../nbs/library/labels.ipynb #18a6b319
+def portable(
+    root:str|Path,  # Folder that the paths are relative to
+    names,          # Paths, as a table has them
+)->list:            # The same, parted by `/`
+    "Paths as they are meant on any system: a backslash parts folders, unless there is a file of that very name"
+    names = [str(o) for o in names]
+    return [o.replace('\\', '/') if '\\' in o and not os.path.lexists(Path(root)/o) else o for o in names]
 
 # %% ../nbs/library/labels.ipynb #39672a80
 _separators = {';':'semicolons', '\t':'tabs', '|':'bars'}
@@ -107,29 +118,65 @@ def load_labels(
         files = picture_files(path)
         return path,[f.relative_to(path) for f in files],[captcha_label(f) for f in files]
     df = read_labels(path, ['file','text'])
-    texts = [norm_text(o).strip() for o in df['text']]
-    for f,t in zip(df['file'], texts):
+    files,texts = portable(path.parent, df['file']),[norm_text(o).strip() for o in df['text']]
+    for f,t in zip(files, texts):
         if any(map(is_invisible, t)):
             raise CaptchaError(f"{path}: the text of {f} is {t[:40]!r}, with a sign that can't be seen; "
                                "write it anew, and see that each quote is closed")
-    one_text_each(path, df['file'], texts)
-    return path.parent,list(df['file']),texts
+    one_text_each(path, files, texts)
+    return path.parent,files,texts
+
+# %% ../nbs/library/labels.ipynb #f9bba518
+def _digest(im):
+    px = np.asarray(im.convert('L') if is_grey(im) else im)
+    return hashlib.sha1(repr(px.shape).encode()+px.tobytes()).hexdigest()
+
+def pixels_digest(
+    picture,   # Anything that `open_picture` takes
+)->str:        # Equal ones mean equal pixels
+    "What tells one picture from another, whatever its name and its kind of file"
+    return _digest(open_picture(picture))
+
+# %% ../nbs/library/labels.ipynb #fd533640
+def _hills(rows):
+    "Stretches of rows with ink, and how many rows they have"
+    on = rows>.3*rows.max()
+    return int(on[0])+int((np.diff(on.astype(int))==1).sum()),int(on.sum())
+
+def two_lines(
+    im,   # PIL image
+)->bool:
+    "Does it look like two lines of text, one above the other?"
+    a = np.asarray(im.convert('L')).astype(np.int16)
+    h = len(a)
+    if h<16: return False
+    rows,k = np.abs(a-int(np.median(a))).mean(1),max(1, h//24)
+    rows = np.convolve(rows, np.ones(k)/k, 'same')
+    rows = rows-np.percentile(rows, 5)
+    above,below = np.maximum.accumulate(rows),np.maximum.accumulate(rows[::-1])[::-1]
+    lower,middle = np.minimum(above, below)[h//4:h-h//4],rows[h//4:h-h//4]   # the lower hill, seen from each row
+    depth = middle/np.maximum(lower, 1e-6)
+    at = int(depth.argmin())
+    if depth[at]>.2 or lower[at]<=2: return False
+    hills = [_hills(o) for o in (rows[:at+h//4], rows[at+h//4:])]
+    return all(n==1 and size>=.12*h for n,size in hills)
 
 # %% ../nbs/library/labels.ipynb #2163b392
 @dataclass
 class PictureInfo:
-    "What looking at one file found: size, greyness, a digest of its pixels, or why it can't be opened"
+    "What looking at one file found: size, greyness, a digest of its pixels, lines, or why it can't be opened"
     file:object            # Path, or whatever stood for the picture
     size:tuple=None        # (h,w) in pixels
     grey:bool=None         # Are all channels equal?
     digest:str=None        # Equal digests mean equal pixels
     error:str=None         # Why it can't be opened
+    two_lines:bool=None    # Does it look like two lines of text? Nobody has looked if `None`
 
-def _info(file, im):
+_look_at = 256   # pictures in which lines are counted: enough to tell, and soon done
+
+def _info(file, im, count):
     "The `PictureInfo` of an opened picture"
-    px = np.asarray(im)
-    digest = hashlib.sha1(repr(px.shape).encode()+px.tobytes()).hexdigest()
-    return PictureInfo(file, (im.height,im.width), is_grey(im), digest)
+    return PictureInfo(file, (im.height,im.width), is_grey(im), _digest(im), two_lines=two_lines(im) if count else None)
 
 def scan_pictures(
     fnames,              # Paths of pictures
@@ -142,7 +189,7 @@ def scan_pictures(
         except PictureError as e:
             infos.append(PictureInfo(f, error=str(e)))
             continue
-        infos.append(_info(f, im))
+        infos.append(_info(f, im, len(infos)<_look_at))
         room -= im.width*im.height*len(im.getbands())
         if room>=0: opened[f] = im
     return infos,opened
@@ -154,10 +201,56 @@ def common_size(
     sizes = Counter(o.size for o in infos)
     return max(sizes, key=lambda s: (sizes[s], s[0]*s[1]))
 
+# %% ../nbs/library/labels.ipynb #bdcfe9b1
+def _too_long(labels):
+    "Positions of the few labels that are longer than all others by far, and the longest length of those others"
+    lengths = sorted(map(len, labels), reverse=True)
+    few = max(1, len(labels)//100)
+    if len(labels)<10: return [],None
+    most,longest,shortest = lengths[few],lengths[0],lengths[-1]
+    if longest==most or (longest==most+1 and shortest<most): return [],most   # lengths that come in all kinds
+    return [i for i,t in enumerate(labels) if len(t)>most],most
+
+def _lonely_chars(labels):
+    "Position of each label that has characters which no other has, though the others are common: those characters"
+    counts = Counter(c for t in labels for c in set(t))
+    if not counts or median(counts.values())<10: return {}
+    return {i:lonely for i,t in enumerate(labels) if (lonely := sorted(c for c in set(t) if counts[c]==1))}
+
+def odd_notes(
+    names,   # Of pictures
+    labels,  # Their texts
+)->list:     # A line each
+    "Labels that are like no other and decide for all how wide the model is, or which characters it has"
+    (long,most),lonely = _too_long(labels),_lonely_chars(labels)
+    odd,res = sorted({*long, *lonely}),[]
+    for i in odd[:3]:
+        why = [f"has {len(labels[i])} characters, where others have {most} at most"] if i in long else []
+        if i in lonely: why.append(f"alone holds {', '.join(map(repr, lonely[i]))}")
+        res.append(f"odd label: {names[i]}: {labels[i][:80]!r} {' and '.join(why)}; the model is made to fit it: "
+                   "mend it, or leave the picture out")
+    return res + [f"and {len(odd)-3} more odd labels"]*(len(odd)>3)
+
+def squeezed_note(
+    names,     # Of pictures
+    sizes,     # (h,w) of each in pixels
+    size,      # (h,w) that all are squished to
+)->list:       # A line, or none
+    "Pictures that lose much of their width when they are squished to one size"
+    kept = [size[1]*h/(size[0]*w) for h,w in sizes]   # of the width, compared to the height
+    n,least = sum(o<.6 for o in kept),min(range(len(kept)), key=kept.__getitem__)
+    if not n: return []
+    (h,w),wide = sizes[least],round(size[1]/kept[least])
+    return [f"squeezed: {n} of {len(kept)} pictures keep less than 60% of their width at {size[0]}x{size[1]}, "
+            f"{names[least]} ({h}x{w}) {kept[least]:.0%}; size=({size[0]},{wide}) squeezes none"]
+
 # %% ../nbs/library/labels.ipynb #6474cd2d
-def _counted(counts, name=str):
-    "Each key of a `Counter` and how often it occurs, the commonest first"
-    return ', '.join(f'{name(k)} ({n})' for k,n in counts.most_common())
+def _counted(counts, name=str, most=None):
+    "Each key of a `Counter` and how often it occurs, the commonest first, and how many there are beyond the `most`"
+    res = [f'{name(k)} ({n})' for k,n in counts.most_common(most)]
+    return ', '.join(res) + (f' and {len(counts)-most} more' if most and len(counts)>most else '')
+
+def _hw(size): return f'{size[0]}x{size[1]}'
 
 @dataclass(repr=False)
 class DataReport:
@@ -166,6 +259,8 @@ class DataReport:
     labels:list=field(repr=False)                       # Their texts
     left_out:list=field(default_factory=list)           # (position among those given, file, reason) of those not used
     valid:set=field(default_factory=set)                # Positions of the validation pictures in `infos`
+    size:tuple=None                                     # (h,w) that the pictures are taken in; the commonest if `None`
+    unused:int=0                                        # Pictures that the split has put on neither side
 
     def __len__(self): return len(self.infos)
     @property
@@ -192,19 +287,41 @@ class DataReport:
         "Groups of files with equal pixels and different texts"
         return [[self.infos[i].file for i in g] for g in self.duplicates if len({self.labels[i] for i in g})>1]
 
+    @property
+    def notes(self):
+        "What may decide how well the pictures are read, and is no error: a line each"
+        if not self.infos: return []
+        names,looked_at = [picture_name(o.file) for o in self.infos],[o for o in self.infos if o.two_lines is not None]
+        res = odd_notes(names, self.labels)
+        res += squeezed_note(names, [o.size for o in self.infos], self.size or common_size(self.infos))
+        two = sum(o.two_lines for o in looked_at)
+        if two>len(looked_at)/2:
+            res.append(f"two lines: {two} of {len(looked_at)} pictures looked at seem to hold two lines of text; "
+                       "most models read one, arch=captcha_transformer reads both")
+        if any(map(is_rtl, self.labels)):
+            res.append("right to left: texts stay as they are typed, and are learnt in the order of drawing")
+        return res
+
     def __repr__(self):
-        sizes = _counted(self.sizes, lambda s: f'{s[0]}x{s[1]}')
+        sizes = _counted(self.sizes, _hw, 6)
         chars = ', '.join(f'{c if c.strip() else repr(c)} ({n})' for c,n in sorted(self.chars.items()))
         lines = [f"{len(self)} pictures: {len(self)-len(self.valid)} to train on, {len(self.valid)} to validate",
-                 f"height x width: {sizes}, {'grey' if self.grey else 'colour'}",
+                 f"height x width: {sizes}, {'grey' if self.grey else 'colour'}{self._taken_as()}",
                  f"text length: {_counted(self.lengths)}",
                  f"{len(self.chars)} characters: {chars}",
                  f"same picture on both sides of the split: {len(self.leaked)}; "
                  f"equal pictures with different texts: {len(self.contradictions)}"]
         for title,groups in (('both sides', self.leaked), ('different texts', self.contradictions)):
             lines += [f"  {title}: {', '.join(map(picture_name, g))}" for g in groups]
+        lines += self.notes
+        if self.unused: lines.append(f"in neither part of the split: {self.unused}")
         if self.left_out: lines += [f"left out: {len(self.left_out)}"] + [f"  {reason}" for *_,reason in self.left_out]
         return '\n'.join(lines)
+
+    def _taken_as(self):
+        if not self.infos or self.size is None and len(self.sizes)==1: return ''
+        size = self.size or common_size(self.infos)
+        return '' if set(self.sizes)=={tuple(size)} else f', taken as {_hw(size)}'
 
 # %% ../nbs/library/labels.ipynb #8d3bcac8
 def _no_use(info, text, vocab):
@@ -221,6 +338,18 @@ def _no_use(info, text, vocab):
     if bad is None: return None
     return f"{name}: character {bad!r} of its label {text!r} is not in the vocabulary {vocab.chars!r}"
 
+def label_text(
+    label,   # What was given for a text
+    x,       # Its picture, for the message
+)->str:      # '' where there is nothing
+    "A label as a text of one spelling; a number raises `CaptchaError`, for it may have lost its zeros"
+    if isinstance(label, str): return norm_text(label).strip()
+    if label is None or label is pd.NA or label!=label: return ''
+    kind = type(label).__name__
+    raise CaptchaError(f"the label of {picture_name(x)} is {str(label)[:40]}, of type {kind} and no text: 0108 as a "
+                       "number is 108; read a table with dtype=str, keep_default_na=False, or use str(label)")
+
+# %% ../nbs/library/labels.ipynb #48137d91
 def check_data(
     fnames,              # Paths of pictures
     labels,              # Their texts
@@ -228,10 +357,10 @@ def check_data(
     hold_mb:int=1024,    # Megabytes of opened pictures to hand back
 )->tuple:                # `DataReport`, dict from path to opened picture
     "Open every picture once and check every label; what can't be used is in the report's `left_out`"
+    labels = [label_text(t, f) for t,f in zip(labels, fnames)]
     infos,opened = scan_pictures(fnames, hold_mb)
     good,texts,left_out = [],[],[]
     for i,(info,text) in enumerate(zip(infos, labels)):
-        text = norm_text(str(text)).strip()
         if reason := _no_use(info, text, vocab):
             left_out.append((i, info.file, reason))
             opened.pop(info.file, None)
@@ -239,3 +368,75 @@ def check_data(
             good.append(info)
             texts.append(text)
     return DataReport(good, texts, left_out),opened
+
+# %% ../nbs/library/labels.ipynb #618d4f6c
+_words = ('capture|captcha|captch|dscn|dsc|download|file|foto|frame|image|img|label|photo|picture|pic|sample|scan|'
+          'screenshot|snapshot|test|train|unnamed|untitled|whatsapp')
+_word = re.compile(rf'(?:{_words})(?![a-z])', re.I)
+_counter = re.compile(r'(\D*)(\d+)(\D*)')
+_date = re.compile(r'20\d\d-?[01]\d-?[0-3]\d.*')
+_hex = re.compile('[0-9a-f-]{16,}', re.I)
+
+def _most(flags): return sum(flags)>.8*len(flags)
+
+def _are_counters(labels, folders):
+    "Are the labels numbers one after the other, each once in its folder, with nothing or the same word around them?"
+    found = [_counter.fullmatch(o) for o in labels]
+    if not all(found) or len({(o[1],o[3]) for o in found})>1: return False
+    numbers = [int(o[2]) for o in found]
+    if len(set(zip(folders, numbers)))<len(numbers): return False
+    least = 8 if found[0][1] else 12   # ten pictures of a digit each are no counter
+    return len(set(numbers))>=least and max(numbers)-min(numbers)<2*len(set(numbers))
+
+def _is_time(label):
+    "Seconds since 1970, or parts of them, or a date?"
+    if _date.fullmatch(label): return True
+    return label.isdecimal() and len(label) in (10,13,16,19) and 9.5e8<int(label[:10])<2.3e9
+
+def _suspicion(labels, folders):
+    "What the labels look like, `None` if like texts"
+    (text,n),first = Counter(labels).most_common(1)[0],labels[0]
+    if n==len(labels): return f"all {n} labels are {text!r}"
+    if _most([bool(_word.match(o)) for o in labels]): return f"labels such as {first!r} are called as files are"
+    if len(labels)>=10 and n>.8*len(labels): return f"{n} of {len(labels)} labels are {text!r}"
+    if _are_counters(labels, folders): return f"labels such as {first!r} number the files"
+    if _most([_is_time(o) for o in labels]): return f"labels such as {first!r} are dates or times"
+    if _most([bool(_hex.fullmatch(o)) for o in labels]): return f"labels such as {first!r} are digests"
+    return None
+
+def _table_beside(files):
+    "A table of labels in the folder of the pictures, or in the one above"
+    folders = dict.fromkeys(o for f in files for o in (f.parent, f.parent.parent))
+    for file in (o/'labels.csv' for o in folders):
+        try: read_labels(file, ['file','text'])
+        except CaptchaError: continue
+        return file
+
+def _cure(files, labels):
+    "What to do about labels that are no texts"
+    if not all(isinstance(f, (str,os.PathLike)) and captcha_label(f)==t for f,t in zip(files, labels)):
+        return "see that they are what the pictures show"
+    files = list(map(Path, files))
+    if table := _table_beside(files): return f"{table} has labels, give that in place of the folder"
+    behind = [f.stem.partition('_')[2] for f in files]
+    if all(behind) and len(set(behind))>1 and not _are_counters(behind, [f.parent for f in files]):
+        return f"put the text before the first underscore of a name, unlike in {files[0].name}"
+    return "name each picture after its text, or list them in a CSV with columns file and text"
+
+# %% ../nbs/library/labels.ipynb #76a18967
+def _in_folders(files): return [os.path.dirname(picture_name(f)) for f in files]
+
+def doubtful_labels(
+    files,     # Paths of the pictures that a training is asked for
+    labels,    # Their texts
+)->str:        # One line that says what they look like and what to do, `None` if nothing is wrong
+    "Are the labels perhaps no texts: one for all pictures, a counter, a camera's word, a time?"
+    files,labels = list(files),list(labels)
+    if len(files)<4 or _suspicion(labels, _in_folders(files)) is None: return None
+    infos,_ = scan_pictures(files, 0)
+    readable = [i for i,o in enumerate(infos) if not o.error]   # what can't be opened is told of later
+    different = {infos[i].digest:i for i in readable}.values()   # copies of a picture share its label
+    files,labels = [files[i] for i in different],[labels[i] for i in different]
+    why = _suspicion(labels, _in_folders(files)) if len(files)>=4 else None
+    if why is None: return None
+    return f"{why}: no texts of pictures, it seems; {_cure(files, labels)}; if they are meant, give yes=True"

@@ -3,8 +3,15 @@
 `TextLoss` is the protocol: `loss(logits, targ)`, `activation`, `decodes`, `log_prob`, `places`, `search`. `CTCLoss`
 is for models that answer in columns (`(bs, T, V)`), `CharLoss` for models that answer once for each position of the
 text (`(bs, L, V)`), `TokenLoss` for models that write one character after the other (`(bs, L+1, V)`). Targets are
-always `(bs, L)` int64 ids padded with 0. A loss of your own derives from `TextLoss` and defines `__call__`,
-`log_prob` and a `decoder`; `places` and `search` where the defaults don't fit.
+always `(bs, L)` int64 ids padded with 0. With `reduction='none'` each picture has its own loss, on the scale of the
+mean: nats per character, position or step. `log_prob` gives the nats of the whole text. A loss of your own derives
+from `TextLoss` and defines `__call__`, `log_prob` and a `decoder`; `places` and `search` where the defaults don't
+fit.
+
+Who asks for what: metrics, `show_results` and the reader ask `decodes`; the reader, `predict` and `get_preds` ask
+`activation`; confidences ask `log_prob`; the check before the first batch asks `places`; reading under a constraint
+asks `search`, unless the model has one of its own. A saved reader takes its arch's loss, so a loss of your own is
+given there: `captcha_arch(loss=)`.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/losses.html.md"""
 
@@ -16,18 +23,19 @@ __all__ = ['TextLoss', 'CTCLoss', 'CharLoss', 'TokenLoss']
 # %% ../nbs/library/losses.ipynb #5b1a1adf
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .core import CaptchaError
-from .ctc import columns_needed, ctc_log_prob
+from .ctc import checked_texts, columns_needed, ctc_log_prob
 from .decode import greedy_decode
 from .search import position_decode, prefix_beam_decode
 
 # %% ../nbs/library/losses.ipynb #eb148dd1
 class TextLoss:
     "What a loss for text has to offer: derive yours from it, and say what it costs and how to decode it"
-    reduction = 'mean'   # 'mean', 'sum', or 'none': one loss for each picture, `(bs,)`
+    reduction = 'mean'   # 'mean', 'sum', or 'none': one loss for each picture, `(bs,)`, on the scale of the mean
     decoder = None       # `(bs, T, V)` log-probabilities to `(bs, L)` ids padded with 0
+    y_int = True         # tells fastai's `MixUp` and `CutMix` to mix the losses of two texts, since ids don't mix
 
     def __call__(self,
         logits:Tensor,  # `(bs, T, V)` raw scores, or log-probabilities
@@ -70,22 +78,18 @@ class TextLoss:
         raise CaptchaError(f"{type(self).__name__} can't search an output: its model has to, by search(x, constraint)")
 
     def to(self, *args, **kwargs): return self
+    def __repr__(self): return f'{type(self).__name__}(reduction={self.reduction!r})'
 
 # %% ../nbs/library/losses.ipynb #0f4cd905
 class CTCLoss(TextLoss):
     "CTC loss (Graves et al. 2006) of batch-first logits; a text that `T` columns can't emit has infinite loss"
+    zero_infinity = False
     def __init__(self,
         decoder=greedy_decode,   # `(bs, T, V)` log-probabilities to `(bs, L)` ids, used by `decodes`
-        reduction:str='mean',    # 'mean': each loss divided by its text's length, then averaged; 'sum'; 'none'
+        reduction:str='mean',    # 'mean' over the pictures of each one's nats per character; 'sum' or 'none' of these
         zero_infinity:bool=False,# Let impossible texts count as 0?
     ):
-        self.decoder = decoder
-        self.func = nn.CTCLoss(blank=0, reduction=reduction, zero_infinity=zero_infinity)
-
-    @property
-    def reduction(self): return self.func.reduction
-    @reduction.setter
-    def reduction(self, v): self.func.reduction = v
+        self.decoder,self.reduction,self.zero_infinity = decoder,reduction,zero_infinity
 
     def __call__(self,
         logits:Tensor,  # `(bs, T, V)` raw scores, or log-probabilities
@@ -95,14 +99,24 @@ class CTCLoss(TextLoss):
         if logits.ndim!=3 or logits.shape[0]!=targ.shape[0]:
             raise CaptchaError(f"CTC wants logits (bs, T, V) for targets (bs, L), "
                                f"not {tuple(logits.shape)} for {tuple(targ.shape)}")
+        checked_texts(targ, logits)   # torch's CTC on a CPU takes any id, and writes where it may not
         dev = logits.device
         with torch.autocast(dev.type, enabled=False):
             log_probs = self.activation(logits.float() if logits.dtype!=torch.float64 else logits)
             if dev.type=='mps':   # torch has no CTC for Apple's GPU
                 log_probs,targ = log_probs.cpu(),targ.cpu()
-            inp_lens = torch.full((len(targ),), logits.shape[1], dtype=torch.int64)
-            loss = self.func(log_probs.transpose(0,1), targ, inp_lens, (targ!=0).sum(1).cpu())
+            loss = self._ctc(log_probs, targ)
         return loss.to(dev)
+
+    def _ctc(self, log_probs, targ):
+        "torch's loss, which divides by the lengths of the texts for a mean only; we always do"
+        inp_lens,lens = torch.full((len(targ),), log_probs.shape[1], dtype=torch.int64),(targ!=0).sum(1).cpu()
+        how = 'mean' if self.reduction=='mean' else 'none'
+        loss = F.ctc_loss(log_probs.transpose(0,1), targ, inp_lens, lens, reduction=how,
+                          zero_infinity=self.zero_infinity)
+        if how=='mean': return loss
+        loss = loss/lens.clamp(min=1).to(loss.device)
+        return loss if self.reduction=='none' else loss.sum()
 
     def log_prob(self, out, targ): return ctc_log_prob(self.activation(out), targ)
     def places(self, targ): return columns_needed(targ)
@@ -139,6 +153,7 @@ class CharLoss(TextLoss):
         if logits.shape[:-1]!=targ.shape:
             raise CaptchaError(f"CharLoss wants logits (bs, L, V) for targets (bs, L), "
                                f"not {tuple(logits.shape)} for {tuple(targ.shape)}")
+        checked_texts(targ, logits)
         logits = logits.flatten(0,1).float()
         each = F.cross_entropy(logits, targ.flatten(), reduction='none', label_smoothing=self.eps)
         each = each.view_as(targ).mean(1)
@@ -149,7 +164,9 @@ class CharLoss(TextLoss):
         targ = F.pad(targ.as_subclass(Tensor), (0, out.shape[1]-targ.shape[1]))
         return self.activation(out.as_subclass(Tensor)).gather(-1, targ[...,None])[...,0].sum(1)
 
-    def search(self, out, constraint=None): return position_decode(self.activation(out), constraint)
+    def search(self, out, constraint=None, n_best=1, **kwargs):
+        if n_best!=1: raise CaptchaError(f"a search by position finds one text for each picture, not {n_best}")
+        return position_decode(self.activation(out), constraint)
 
 # %% ../nbs/library/losses.ipynb #7bc8a6eb
 def shift_targets(
@@ -190,6 +207,7 @@ class TokenLoss(TextLoss):
         if logits.shape[:-1]!=wanted.shape:
             raise CaptchaError(f"TokenLoss wants logits (bs, L+1, V) for targets (bs, L), "
                                f"not {tuple(logits.shape)} for {tuple(targ.shape)}")
+        checked_texts(targ, logits)
         real = real_steps(wanted)
         logits = logits.flatten(0,1).float()
         each = F.cross_entropy(logits, wanted.flatten(), reduction='none', label_smoothing=self.eps)

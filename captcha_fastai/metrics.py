@@ -2,7 +2,8 @@
 
 `captcha_accuracy`, `char_accuracy` and `cer` are metrics for a `Learner`, and functions of two batches of ids `(bs,
 L)` padded with 0. `score_texts(preds, truths)` scores two lists of strings by the same three. All rest on
-`edit_distance`; a figure of your own is another `TextMetric`.
+`edit_distance`; a figure of your own is another `TextMetric`. In tables `cer` is called `char_error_rate`: fastai's
+callbacks take a name with "error" in it for a figure of which less is better.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/course/right.html.md"""
 
@@ -14,6 +15,7 @@ __all__ = ['captcha_accuracy', 'cer', 'char_accuracy', 'edit_distance', 'TextMet
 # %% ../nbs/course/03_right.ipynb #e1840b1a
 import torch
 from fastai.learner import Metric
+from fastai.torch_core import num_distrib
 from torch import Tensor
 
 from .core import CaptchaError, Vocab
@@ -45,19 +47,26 @@ def edit_distance(
     return res
 
 # %% ../nbs/course/03_right.ipynb #59dd16d2
+def _total(x, learn=None):
+    "The sum of a batch; in distributed training of all processes' batches, which `learn` gathers"
+    x = torch.as_tensor(x)
+    if learn is not None and num_distrib()>1:
+        if x.dtype==torch.bool: x = x.long()   # not every backend gathers truth values
+        x = learn.to_detach(x.to(learn.pred.device))
+    return float(x.sum())
+
 class TextMetric(Metric):
     "A ratio of sums over texts; call it on ids, or give it to a `Learner`, whose loss says what its output means"
     def __init__(self,
-        func,       # `(pred ids, targ ids)` to numerator and denominator of the batch
-        name:str,   # What the progress table calls it
+        func,       # `(pred ids, targ ids)` to numerator and denominator: `(bs,)` for each picture, or of the batch
+        name:str,   # What the progress table calls it; with "error" in it where less is better: fastai goes by that
         final=None, # Applied to the ratio at the end
     ):
         self.func,self._name,self.final = func,name,final
         self.reset()
 
     def __call__(self, pred, targ)->float:   # `(bs, L1)` and `(bs, L2)` ids padded with 0
-        num,den = self.func(pred, targ)
-        return self._ratio(float(num), float(den))
+        return self._ratio(*(_total(o) for o in self.func(pred, targ)))
 
     def _ratio(self, num, den):
         if den==0: return None
@@ -68,21 +77,22 @@ class TextMetric(Metric):
     def accumulate(self, learn):
         pred = learn.loss_func.decodes(learn.pred)
         num,den = self.func(pred, learn.y)
-        self.num += float(num)
-        self.den += float(den)
+        self.num += _total(num, learn)
+        self.den += _total(den, learn)
 
     @property
     def value(self): return self._ratio(self.num, self.den)
     @property
     def name(self): return self._name
     def new(self): return TextMetric(self.func, self._name, self.final)
+    def __repr__(self): return f'TextMetric({self._name!r})'
 
-def _right(pred, targ): return (edit_distance(pred, targ)==0).sum(),len(targ)
-def _edits(pred, targ): return edit_distance(pred, targ).sum(),(targ!=0).sum()
+def _right(pred, targ): return edit_distance(pred, targ)==0,torch.ones(len(targ))
+def _edits(pred, targ): return edit_distance(pred, targ),(targ!=0).sum(1)
 def _floor(cer): return max(0., 1-cer)
 
 captcha_accuracy = TextMetric(_right, 'captcha_accuracy')
-cer = TextMetric(_edits, 'cer')
+cer = TextMetric(_edits, 'char_error_rate')
 char_accuracy = TextMetric(_edits, 'char_accuracy', _floor)
 
 # %% ../nbs/course/03_right.ipynb #7363e6de
@@ -96,6 +106,5 @@ def score_texts(
     texts = [*preds, *truths]
     vocab,width = Vocab.from_labels([*texts, ' ']),max(map(len, texts))
     pred,targ = (torch.stack([vocab.encode(t, width) for t in o]) for o in (preds,truths))
-    res = dict(n=len(truths))
-    for metric in (captcha_accuracy, char_accuracy, cer): res[metric.name] = metric(pred, targ)
-    return res
+    metrics = dict(captcha_accuracy=captcha_accuracy, char_accuracy=char_accuracy, cer=cer)
+    return dict(n=len(truths)) | {k:m(pred, targ) for k,m in metrics.items()}

@@ -12,6 +12,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/patterns.html.md""
 __all__ = []
 
 # %% ../nbs/library/patterns.ipynb #f2ea6867
+import string
+
 import torch
 from fastcore.basics import patch
 
@@ -77,7 +79,7 @@ class _Pattern:
 
     def ids(self, test):
         "Ids of the characters that pass"
-        return frozenset(i for c,i in self.vocab.o2i.items() if test(c))
+        return frozenset(i for i,c in enumerate(self.vocab.chars, 1) if test(c))
 
     def char(self, c, at):
         if c not in self.vocab: self.fail(f"{c!r} is not in the vocabulary {self.vocab.chars!r}", at)
@@ -272,3 +274,11 @@ def pattern_table(
     table = torch.zeros(len(number)+1, n_out, dtype=torch.int64)
     for frm,ids,to in edges: table[frm,ids] = to
     return table,torch.tensor([False]+[_can_end(o) for o in number])
+
+# %% ../nbs/library/patterns.ipynb #adac53bc
+def check_pattern(
+    pattern:str,  # As `pattern_table` takes it
+):
+    "Raise `CaptchaError` if a pattern is written wrongly or is too large, whatever characters a reader knows"
+    chars = {*string.ascii_letters, *string.digits, *(c for c in pattern if c.isprintable() and not c.isspace())}
+    pattern_table(pattern, Vocab(''.join(sorted(chars))), len(chars)+1)

@@ -14,13 +14,14 @@ __all__ = ['EpochLines', 'Checkpoint']
 # %% ../nbs/library/progress.ipynb #3c8eaa21
 import io
 import random
+import sys
 import time
 from pathlib import Path
 from zipfile import ZipFile
 
 import torch
 from fastai.basics import Callback
-from fastai.torch_core import to_device
+from fastai.torch_core import get_model, num_distrib, rank_distrib, to_device
 from fastcore.foundation import L
 from fastprogress.fastprogress import format_time
 
@@ -52,7 +53,7 @@ class EpochLines(Callback):
 
     def line(self, what, part):
         "Write a line on `what`, in an epoch of which the share `part` is done"
-        if self.log is None: return
+        if self.log is None or rank_distrib(): return   # of several processes one tells
         self.last = self.clock()
         took = self.last-self.begun
         left = took/(len(self.seconds)+part)*(self.n_epoch-self.epoch-part)
@@ -76,6 +77,21 @@ class EpochLines(Callback):
         if self.each or self.due(): self.line('  '.join(f'{k} {v:.4f}' for k,v in values.items()), 1)
         self.seconds.append(self.clock()-self.begun)
         if self.tell: self.tell(dict(epoch=self.epoch+1, **values))
+
+# %% ../nbs/library/progress.ipynb #a8389a6b
+def local_loader(
+    dl,   # A `DataLoader`
+):
+    "The loader that `learn.distrib_ctx()` has wrapped, or `dl` itself"
+    made = sys.modules.get('fastai.distributed')
+    return dl.dl if made and isinstance(dl, made.DistributedDL) else dl
+
+def _of_all(o):
+    "A list of what each process of a distributed training has, in their order"
+    if num_distrib()<2 or not torch.distributed.is_initialized(): return [o]
+    res = [None]*num_distrib()
+    torch.distributed.all_gather_object(res, o)
+    return res
 
 # %% ../nbs/library/progress.ipynb #9b539ae5
 def _read_state(file):
@@ -115,26 +131,48 @@ class Checkpoint(Callback):
 
     def after_epoch(self):
         if not self.live: return   # an epoch skipped on the way to `start_epoch`, or no training at all
+        state = self._now()
+        if rank_distrib(): return  # of several processes one writes
         whole = io.BytesIO()
-        torch.save(self._now(), whole)    # to a file itself torch would call a full disk a RuntimeError
+        torch.save(state, whole)   # to a file itself torch would call a full disk a RuntimeError
         atomic_write(self.file, lambda f: f.write_bytes(whole.getbuffer()))
 
     def _now(self):
         "All that the next epoch depends on, as plain data and tensors"
-        device,opt = self.dls.device,self.opt.state_dict()
-        seconds = self.seconds+time.perf_counter()-self.begun
-        res = dict(epoch=self.epoch+1, half=is_half(self.learn), seconds=seconds, model=self.model.state_dict())
+        opt,seconds = self.opt.state_dict(),self.seconds+time.perf_counter()-self.begun
+        model = get_model(self.model).state_dict()
+        res = dict(epoch=self.epoch+1, half=is_half(self.learn), seconds=seconds, model=model)
         hypers = [{k:v if isinstance(v, bool) else float(v) for k,v in o.items()} for o in opt['hypers']]
         res |= dict(opt=dict(state=list(opt['state']), hypers=hypers))
-        res |= dict(torch_rng=torch.get_rng_state(), random_rng=random.getstate(), dl_rng=self.dls.train.rng.getstate())
-        if device is not None and device.type=='cuda': res['cuda_rng'] = torch.cuda.get_rng_state(device)
+        first,*others = _of_all(self._randoms())
+        return res | first | (dict(others=others) if others else {})
+
+    def _randoms(self):
+        "The states of the random number generators"
+        res = dict(torch_rng=torch.get_rng_state(), random_rng=random.getstate(),
+                   dl_rng=local_loader(self.dls.train).rng.getstate())
+        device = next(self.model.parameters()).device
+        if device.type=='cuda': res['cuda_rng'] = torch.cuda.get_rng_state(device)
         return res
 
     def _restore(self, d):
-        self.model.load_state_dict(d['model'])
+        get_model(self.model).load_state_dict(d['model'])
         device = next(self.model.parameters()).device
-        self.opt.load_state_dict(dict(state=to_device(d['opt']['state'], device), hypers=L(d['opt']['hypers'])))
+        self._restore_opt(to_device(d['opt']['state'], device), d['opt']['hypers'])
+        all_rngs,rank = [d, *d.get('others', [])],rank_distrib()
+        if rank>=len(all_rngs): return   # a process more than there were: it goes on with its own
+        d = all_rngs[rank]
         torch.set_rng_state(d['torch_rng'])
         if device.type=='cuda' and 'cuda_rng' in d: torch.cuda.set_rng_state(d['cuda_rng'], device)
         random.setstate(d['random_rng'])
-        self.dls.train.rng.setstate(d['dl_rng'])
+        local_loader(self.dls.train).rng.setstate(d['dl_rng'])
+
+    def _restore_opt(self, state, hypers):
+        "The optimiser's; a state of one group, as of a plain `Learner`, has the order of the model's parameters"
+        n = len(self.opt.param_lists)
+        if len(hypers)==1<n:
+            order = {id(p):i for i,p in enumerate(get_model(self.model).parameters())}
+            rows = [order[id(p)] for p,*_ in self.opt.all_params()]
+            if len(rows)==len(state): state = [state[i] for i in rows]
+            hypers = hypers*n
+        self.opt.load_state_dict(dict(state=state, hypers=L(dict(o) for o in hypers)))

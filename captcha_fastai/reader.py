@@ -29,15 +29,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from fastcore.basics import patch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import captcha_fastai
-from .core import CaptchaError, PictureError, open_picture
+from .core import CaptchaError
+from .pictures import PictureError, one_picture, open_picture
 from .files import named_oserror
-from .device import best_device, prefers_bf16
+from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
 from .archs import ModelSpec, find_arch, searches
 from .weights import reader_folder, saved_model, write_model
@@ -78,6 +78,7 @@ class _Turns:
         with self.free:
             self.free.wait_for(lambda: self.n<self.most())
             self.n += 1
+        calm()
 
     def __exit__(self, *_):
         with self.free:
@@ -117,10 +118,11 @@ class Reader:
         return f"Reader({self.spec.arch}, {len(chars)} characters {chars!r}, {w}x{h} {colour})"
 
     def tensor(self,
-        x,                   # Path, bytes, PIL image or array
+        x,                   # Path, bytes, open file, base64 text, data URL, PIL image, or RGB array
+        bgr:bool=False,      # Is an array BGR, as OpenCV has it?
     )->torch.Tensor:         # `(c,h,w)` uint8
         "The picture as the model was trained to see it, before normalisation"
-        a = np.array(open_picture(x, self.spec.size, self.spec.channels))
+        a = np.array(open_picture(x, self.spec.size, self.spec.channels, bgr=bgr))
         return torch.from_numpy(a).view(*self.spec.size, -1).permute(2,0,1)
 
     def logits(self,
@@ -141,19 +143,20 @@ class Reader:
 # %% ../nbs/library/reader.ipynb #275c7a89
 @patch
 def read(self:Reader,
-    pictures,                    # Paths, bytes, PIL images or arrays; one alone will do
+    pictures,                    # Paths, bytes, files, base64, data URLs, PIL images, RGB arrays; one alone will do
     bs:int=128,                  # Pictures in a batch
     skip_bad:bool=False,         # Give a `Reading` with an `error` for a picture that can't be opened?
     constraint:Constraint=None,  # What a text may be, as `reader.constraint` makes it; anything if `None`
     min_confidence:float=0.,     # Decline to answer below this
+    bgr:bool=False,              # Are arrays BGR, as OpenCV has them?
 )->list[Reading]:                # One for each picture, in order
     "Read pictures; one that can't be opened raises `PictureError` with its name"
     if bs<1: raise CaptchaError(f"bs must be at least 1, not {bs}")
     if not 0<=min_confidence<=1:
         raise CaptchaError(f"min_confidence is a probability, from 0 to 1, not {min_confidence}")
-    if isinstance(pictures, (str,Path,bytes,Image.Image,np.ndarray,torch.Tensor)): pictures = [pictures]
+    if one_picture(pictures): pictures = [pictures]
     pictures,res = list(pictures),[]
-    for batch,opened in self._opened([pictures[i:i+bs] for i in range(0, len(pictures), bs)]):
+    for batch,opened in self._opened([pictures[i:i+bs] for i in range(0, len(pictures), bs)], bgr):
         bad = [o for o in opened if isinstance(o, PictureError)]
         if bad and not skip_bad: raise bad[0]
         with _turns: res += self._read_batch(batch, opened, constraint)
@@ -162,17 +165,18 @@ def read(self:Reader,
 def _declined(o): return replace(o, text='', declined=o.text)
 
 @patch
-def _opened(self:Reader, batches):
+def _opened(self:Reader, batches, bgr):
     "Each batch with its opened pictures; the next one is opened while this one is read"
     with ThreadPoolExecutor(self.opening_threads) as pool:
-        coming = [pool.map(self._open, o) for o in batches[:1]]
+        def opening(batch): return pool.map(partial(self._open, bgr=bgr), batch)
+        coming = [opening(o) for o in batches[:1]]
         for i,batch in enumerate(batches):
-            if i+1<len(batches): coming.append(pool.map(self._open, batches[i+1]))
+            if i+1<len(batches): coming.append(opening(batches[i+1]))
             yield batch,list(coming.pop(0))
 
 @patch
-def _open(self:Reader, x):
-    try: return self.tensor(x)
+def _open(self:Reader, x, bgr):
+    try: return self.tensor(x, bgr)
     except PictureError as e: return e
 
 @patch

@@ -18,7 +18,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 
-from .core import CaptchaError, Vocab, norm_text
+from .core import CaptchaError, Vocab, drawing_order, is_rtl, norm_text
 from .patterns import pattern_table
 
 # %% ../nbs/library/rules.ipynb #cd04d201
@@ -205,9 +205,17 @@ class Constraint:
         res = _length_automaton(*self.span, self._char_ids(V), V)
         if self.pattern is not None:
             by_pattern = Automaton(*pattern_table(self.pattern, self.vocab, V))
+            self._check_order(by_pattern)
             res = _both(res, by_pattern)
         if self.lexicon is not None: res = _both(res, _lexicon_automaton(self._word_ids(), V))
         return res
+
+    def _check_order(self, by_pattern):
+        "Models write from left to right; a pattern of what is read from the right would have to be turned round"
+        from_right = [i for i,c in enumerate(self.vocab) if is_rtl(c)]
+        if by_pattern.table[:,from_right].any():
+            raise CaptchaError(f"pattern {self.pattern!r} allows {self.vocab[from_right[0]]!r}, which is written from "
+                               "right to left, and patterns run from left to right; give length, chars or lexicon")
 
     def _char_ids(self, V):
         "Ids of the characters allowed"
@@ -225,7 +233,7 @@ class Constraint:
                                f"have characters outside the vocabulary {self.vocab.chars!r}; "
                                "leave them out, they can't be read")
         width,o2i = max(map(len, self.lexicon)),self.vocab.o2i
-        rows = [[o2i[c] for c in o] + [0]*(width-len(o)) for o in self.lexicon]
+        rows = [[o2i[c] for c in drawing_order(o)] + [0]*(width-len(o)) for o in self.lexicon]
         return torch.tensor(rows, dtype=torch.int64).view(len(rows), width)
 
     def allows(self,

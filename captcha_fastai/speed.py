@@ -1,7 +1,9 @@
-"""What makes a training faster on the machine at hand: half precision on a CPU, all weights in one call, CUDA graphs
+"""What makes a training faster on the machine at hand, and keeps its memory flat: bfloat16, fused steps, CUDA graphs
 
 `captcha_learner` takes the first two by itself: `BFloat16` on a CPU that gains by it (or not: `half=False`), and
 `FusedAdam` as its optimiser. `CUDAGraphs` is for you to ask for, by `cbs=CUDAGraphs()`, on a GPU that waits for Python.
+`PlainLosses` and `SharesCores`, which it takes too, keep a training on a CPU from holding more memory with each epoch,
+and from being slowed by other processes more than need be.
 They are fastai callbacks and a fastai optimiser, and work in any `Learner`.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/speed.html.md"""
@@ -19,11 +21,12 @@ from fastai.basics import Callback
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.callback.training import GradientAccumulation
+from fastai.learner import Recorder
 from fastai.optimizer import Optimizer
 from fastai.torch_core import to_float
 from torch.optim.adamw import adamw
 
-from .device import prefers_bf16
+from .device import calm, prefers_bf16
 
 # %% ../nbs/library/speed.ipynb #53cc6746
 class BFloat16(Callback):
@@ -77,7 +80,7 @@ def set_half(
 ):
     "Let `learn` train in half precision, or no longer; without a change its callbacks stay as they are"
     if half==is_half(learn): return
-    if half: learn.add_cbs(_precision_cbs(learn.dls.device or torch.device('cpu'), True))
+    if half: learn.add_cbs(_precision_cbs(torch.device(learn.dls.device or 'cpu'), True))
     else: learn.remove_cbs([o for o in learn.cbs if isinstance(o, precisions)])
 
 # %% ../nbs/library/speed.ipynb #fc9995fb
@@ -160,3 +163,24 @@ class CUDAGraphs(Callback):
         vars(self.model).pop('forward', None)
         if self.own is not None: self.model.forward = self.own
         self.own = None
+
+# %% ../nbs/library/speed.ipynb #44006a74
+class PlainLosses(Callback):
+    "On a CPU: keeps the losses of a fit as numbers until it ends; as tensors they would break free memory to pieces"
+    order,dtype = Recorder.order+1,torch.float32
+    @property
+    def losses(self): return getattr(getattr(self.learn, 'recorder', None), 'losses', None) or []
+
+    def after_batch(self):
+        losses = self.losses
+        if not self.training or not losses or not isinstance(losses[-1], torch.Tensor): return
+        if losses[-1].device.type!='cpu': return   # that would wait for the GPU, whose tensors are elsewhere
+        self.dtype,losses[-1] = losses[-1].dtype,losses[-1].item()
+
+    def after_fit(self):
+        self.losses[:] = [torch.tensor(o, dtype=self.dtype) if isinstance(o, float) else o for o in self.losses]
+
+# %% ../nbs/library/speed.ipynb #de7ac701
+class SharesCores(Callback):
+    "While other processes want the cores, lets torch's threads wait for each other asleep"
+    def before_batch(self): calm()

@@ -32,7 +32,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from .core import CaptchaError
+from .core import CaptchaError, drawing_order
 from .files import named_oserror
 
 # %% ../nbs/library/synth.ipynb #8f03b329
@@ -200,7 +200,7 @@ def _set_line(text, st, fonts, ms, gaps, px):
     w,room = st.size[1], st.size[1]-2*_margin(st)
     while True:
         kept = _kept_px(px)
-        gs = [glyph(f, kept, c, st.outline) for f,c in zip(fonts,text)]
+        gs = [glyph(f, kept, c, st.outline) for f,c in zip(fonts,drawing_order(text))]
         scaled = [tuple(o*px/kept for o in m) for m in ms]
         ws = np.array([_box(g, m)[0] for (g,_),m in zip(gs,scaled)])
         width = ws.sum() + gaps.sum()*px

@@ -20,9 +20,11 @@ import sys
 import threading
 import traceback
 import warnings
+from argparse import Action
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
+from importlib.metadata import version
 from typing import Annotated
 
 from fastcore.script import anno_parser
@@ -54,10 +56,12 @@ def _print(line):
     except OSError: pass   # as on a full disk: the work goes on
 
 def say(
-    *args,   # What to print
+    *args,           # What to print
+    as_it_is=False,  # Is it in a terminal's words already?
 ):
     "Print to standard error, in a terminal's words while a command runs: progress and warnings"
-    _print(for_terminal(' '.join(map(str, args)), _words))
+    line = ' '.join(map(str, args))
+    _print(line if as_it_is else for_terminal(line, _words))
 
 class SomeBad(Exception): "Done, but some files could not be used; they have been named"
 
@@ -70,9 +74,16 @@ def option(
     "Type of an option that is a str"
     return Annotated[tuple(o for o in (str, help, dict(metavar=name, **kwargs)) if o)]
 
+class _Version(Action):
+    "Prints the version of the package, without importing it whole"
+    def __call__(self, parser, *args):
+        print(f"{parser.prog} {version('captcha_fastai')}")
+        parser.exit()
+
 def _parser(func):
     "Reads the options that the signature of `func` names"
     parser,name = anno_parser(func, prog=func.__name__),func.__name__
+    parser.add_argument('--version', action=_Version, nargs=0, help="Show the version and exit")
     for o in parser._actions: o.help = (o.help or '').removesuffix(' (default: False)')  # a flag is off unless given
     def error(message):
         say(f'{name}: {message}; see {name} --help')
@@ -83,7 +94,7 @@ def _parser(func):
 def _arguments(parser):
     "What `sys.argv` gives: positional arguments and options"
     args = vars(parser.parse_intermixed_args())   # options may stand before the pictures as well
-    for o in ('pdb','xtra'): args.pop(o, None)
+    for o in ('pdb','xtra','version'): args.pop(o, None)
     for k,v in args.items():   # as a script's variable that was never set
         if v=='' or (isinstance(v, list) and '' in v): parser.error(f"{k} is empty")
     many = args.pop('pictures', [])

@@ -16,6 +16,7 @@ __all__ = ['captcha_transformer', 'cross_attention', 'show_cross_attention']
 
 # %% ../nbs/course/09_transformer.ipynb #ac7245aa
 import math
+import warnings
 from contextlib import contextmanager
 
 import torch
@@ -167,6 +168,14 @@ class PositionalEmbedding(nn.Module):
     def forward(self): return self.table
 
 # %% ../nbs/course/09_transformer.ipynb #f5303f03
+def _untaught(out, training):
+    "What was written free-running, with a warning on its way if somebody trains by it"
+    def warn(grad):
+        warnings.warn("a model that writes is trained without being handed the label, and learns from its mistakes; "
+                      "add TeacherForcing() to the learner's cbs, as captcha_learner does", stacklevel=2)
+    if training and out.requires_grad and not torch.jit.is_tracing(): out.register_hook(warn)
+    return out
+
 class CaptchaTransformer(nn.Module):
     "Pictures `(bs,c,h,w)` to logits `(bs,width+1,V)`: one step for each character and one for the end of the text"
     def __init__(self,
@@ -222,7 +231,7 @@ class CaptchaTransformer(nn.Module):
         x,           # `(bs,c,h,w)`
         targ=None,   # `(bs,L)` padded ids to be taught by; written step by step if `None`
     ):
-        if targ is None: return self.write(self.memory(x))
+        if targ is None: return _untaught(self.write(self.memory(x)), self.training)
         if targ.shape[1]>self.width:
             raise CaptchaError(f"labels of {targ.shape[1]} places are too wide for a model "
                                f"that writes {self.width} characters")
@@ -303,8 +312,17 @@ def search(self:CaptchaTransformer,
     with evaluating(self): ids,log_probs = self._beams(self.memory(x), beam, auto)
     return Beams(ids[:,:n_best], log_probs[:,:n_best])
 
+# %% ../nbs/course/09_transformer.ipynb #df34e2b2
+def transformer_splitter(
+    m:CaptchaTransformer,   # The model
+)->list:                    # Two lists of parameters: of what sees, and of what writes
+    "Parameter groups for training the encoder more slowly, or not at all"
+    sees,writes = (m.stem, m.proj, m.rows, m.columns, m.encoder),(m.places, m.embed, m.decoder, m.scores)
+    return [[p for o in part for p in o.parameters()] for part in (sees, writes)]
+
 # %% ../nbs/course/09_transformer.ipynb #4a0d43fd
-@captcha_arch(Recipe(epochs=40, lr=1e-3, bs=32), loss=TokenLoss, rows=('embed','scores.1'))
+@captcha_arch(Recipe(epochs=40, lr=1e-3, bs=32), loss=TokenLoss, splitter=transformer_splitter,
+              rows=('embed','scores.1'))
 def captcha_transformer(
     vocab:Vocab,                    # Ids to write
     size:tuple,                     # (h,w) of the pictures in pixels

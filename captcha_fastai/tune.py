@@ -21,7 +21,7 @@ import pandas as pd
 from fastai.basics import set_seed
 
 from .core import CaptchaError
-from .data import CaptchaDataLoaders
+from .loaders import CaptchaDataLoaders
 from .learner import captcha_learner
 from .progress import EpochLines
 

@@ -14,12 +14,17 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/vision.html.md"""
 __all__ = ['TensorLabel', 'CaptchaImage']
 
 # %% ../nbs/library/vision.ipynb #0714e374
+from unicodedata import east_asian_width
+
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from fastai.torch_core import TensorBase, show_image, show_title
-from fastai.vision.core import PILImage, TensorImage
+from fastai.torch_core import TensorBase, TensorImageBW, show_image, show_title
+from fastai.vision.core import PILImageBW
 from fastai.vision.data import get_grid
 from fastcore.basics import fastuple
+from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 
 from .core import CaptchaError
 
@@ -31,12 +36,12 @@ def grey_scale(
     kind = im.dtype if isinstance(im, np.ndarray) else im.numpy().dtype
     return dict(cmap='gray', vmin=0, vmax=1 if kind.kind=='f' else 255)
 
-class TensorGrey(TensorImage):
+class TensorGrey(TensorImageBW):
     "`(1,h,w)` picture; shown as it is (fastai's own `TensorImageBW` shows dark as light)"
     def show(self, ctx=None, **kwargs):
         return show_image(self, ctx=ctx, **grey_scale(self.as_subclass(torch.Tensor)) | kwargs)
 
-class PILGrey(PILImage):
+class PILGrey(PILImageBW):
     "A grey picture that becomes a `TensorGrey`"
     _open_args,_show_args,_tensor_cls = {'mode':'L'},{'cmap':'gray','vmin':0,'vmax':255},TensorGrey
 
@@ -46,9 +51,9 @@ class TensorLabel(TensorBase):
     vocab = None
     @property
     def text(self):
-        "The text of `(L,)` ids"
+        "The text of `(L,)` ids, or a list of texts for `(bs, L)`"
         if self.vocab is None: raise CaptchaError("these ids don't know their vocabulary; use decode of the vocabulary")
-        return self.vocab.decode(self)
+        return self.vocab.decode(self) if self.ndim==1 else self.vocab.decode_batch(self)
 
 # %% ../nbs/library/vision.ipynb #e0d21476
 def _label_text(label):
@@ -69,19 +74,39 @@ class CaptchaImage(fastuple):
         return ctx
 
 # %% ../nbs/library/vision.ipynb #12cd4238
+def _em(text):
+    "About how wide the widest line of `text` is, in font sizes"
+    return max(sum(1 if east_asian_width(c) in 'WF' else .65 for c in line) for line in text.split('\n'))
+
+class FittedAxes(Axes):
+    "Axes that write a title as small as it takes to fit above them, down to 4 points"
+    def set_title(self, label, *args, **kwargs):
+        title = super().set_title(label, *args, **kwargs)
+        inches = self.get_position(original=True).width*self.figure.get_size_inches()[0]
+        points = 72*1.1*inches   # and a little of the gap on either side
+        usual = FontProperties(size=kwargs.get('fontsize', plt.rcParams['axes.titlesize'])).get_size_in_points()
+        title.set_fontsize(max(4, min(usual, points/max(_em(label), 1e-6))))
+        return title
+
+def _columns(chars):
+    "Columns, of nine inches in all, in which a title of so many characters can be read"
+    return 3 if chars<=22 else 2 if chars<=40 else 1
+
 def captcha_grid(
     n:int,               # Pictures
     hw:tuple,            # (h,w) of a picture in pixels; the cells take its shape
     nrows:int=None,      # Rows; as many as needed if `None`
     ncols:int=None,      # Columns; three if both are `None`
-    figsize:tuple=None,  # (width, height) in inches; three inches a column if `None`
+    figsize:tuple=None,  # (width, height) in inches; three inches a column if `None`, more for long titles
     lines:int=1,         # Lines of title to leave room for
-)->list:                 # `n` axes
+    chars:int=0,         # Characters of the longest title, for fewer columns where it is long
+)->list:                 # `n` axes, whose titles are as small as it takes to fit
     "Axes for `n` pictures of one shape"
-    if ncols is None: ncols = min(n, 3) if nrows is None else -(-n//nrows)
+    if ncols is None: ncols = min(n, _columns(chars)) if nrows is None else -(-n//nrows)
     nrows = nrows or -(-n//ncols)
-    if figsize is None: figsize = (3*ncols, nrows*(3*hw[0]/hw[1] + .15 + .22*lines))
-    return list(get_grid(n, nrows=nrows, ncols=ncols, figsize=figsize))
+    wide = 9 if chars>22 else 3*ncols
+    if figsize is None: figsize = (wide, nrows*(3*hw[0]/hw[1] + .15 + .22*lines))
+    return list(get_grid(n, nrows=nrows, ncols=ncols, figsize=figsize, subplot_kw=dict(axes_class=FittedAxes)))
 
 # %% ../nbs/library/vision.ipynb #3205e75a
 def result_title(

@@ -26,7 +26,7 @@ from fastai.torch_core import no_random
 
 from .archs import evaluating
 from .metrics import captcha_accuracy
-from .learner import impossible_texts
+from .fits import impossible_texts
 from .transformer import Attention
 from .probes import Probe, causes, constant_loss, found_causes, grad_norms, teacher_of
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from captcha_fastai.annotate import Labels
-from captcha_fastai.core import CaptchaError, picture_files
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.core import CaptchaError
+from captcha_fastai.pictures import picture_files
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.labels import captcha_label, check_data, load_labels, read_labels
 from captcha_fastai.styles import fit_style
 from captcha_fastai.synth import DoesNotFit, CaptchaStyle, draw_captcha, draw_captchas, save_captchas
@@ -144,7 +145,7 @@ def test_a_split_never_shares_a_picture(eight, which, valid_pct, seed):
     kwargs = dict(valid_pct=valid_pct, seed=seed, batch_tfms=[], device='cpu')
     try: dls = CaptchaDataLoaders.from_lists(eight, files, ['ab']*len(files), **kwargs)
     except CaptchaError as e:
-        assert 'leave none to train on' in str(e) or 'no picture to validate on' in str(e)
+        assert 'none to train on' in str(e) or 'no picture to validate on' in str(e)
         return
     train,valid = ([f.name for f,_ in ds.items] if len(ds) else [] for ds in (dls.train_ds, dls.valid_ds))
     assert not set(train)&set(valid) and sorted(train+valid)==sorted(files) and train

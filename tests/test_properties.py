@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings, strategies as st
 from PIL import Image
 
 from captcha_fastai.archs import ModelSpec
-from captcha_fastai.core import CaptchaError, Vocab, open_picture
+from captcha_fastai.core import Vocab
+from captcha_fastai.pictures import open_picture
 from captcha_fastai.ctc import columns_needed, ctc_log_prob
-from captcha_fastai.data import CaptchaDataLoaders
 from captcha_fastai.decode import greedy_decode
 from captcha_fastai.folds import fold_of
 from captcha_fastai.losses import CTCLoss
@@ -85,27 +85,6 @@ def test_a_cut_file_is_an_error(tmp_path, cut):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20,60), dtype=np.uint8)).save(tmp_path/'a.png')
     (tmp_path/'a.png').write_bytes((tmp_path/'a.png').read_bytes()[:cut])
     with pytest.raises(ValueError, match='a.png'): open_picture(tmp_path/'a.png')
-
-@pytest.fixture(scope='module')
-def eight(tmp_path_factory):
-    "Eight different pictures"
-    tmp,rng = tmp_path_factory.mktemp('eight'),np.random.default_rng(0)
-    for i in range(8): Image.fromarray(rng.integers(0, 256, (8,16), dtype=np.uint8)).save(tmp/f'{i}.png')
-    return tmp
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 7), min_size=1, max_size=14), st.floats(0, .99), st.integers(0, 99))
-def test_a_split_never_shares_a_picture(eight, which, valid_pct, seed):
-    "However often a picture occurs, all its copies are on one side, and none is lost"
-    files = [f'{i}.png' for i in which]
-    kw = dict(valid_pct=valid_pct, seed=seed, batch_tfms=[], device='cpu')
-    try: dls = CaptchaDataLoaders.from_lists(eight, files, ['ab']*len(files), **kw)
-    except CaptchaError as e:
-        assert 'leave none to train on' in str(e) or 'no picture to validate on' in str(e)
-        return
-    train,valid = ([f.name for f,_ in ds.items] if len(ds) else [] for ds in (dls.train_ds, dls.valid_ds))
-    assert not set(train)&set(valid) and sorted(train+valid)==sorted(files) and train
-    assert bool(valid)==bool(valid_pct) and not dls.report.leaked
 
 @common
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=30), st.integers(2, 5), st.integers(0, 99))

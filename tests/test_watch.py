@@ -3,7 +3,7 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from captcha_fastai.data import CaptchaDataLoaders
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.faults import broken_learner, faults, fit_broken, small_learners, small_style
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.probes import Probe, causes, found_causes

@@ -38,7 +38,7 @@ def refused(check):
 # What is tried: a function of some bytes for each target, and where they begin
 
 def picture(data):
-    from captcha_fastai.core import open_picture
+    from captcha_fastai.pictures import open_picture
     im = refused(lambda: open_picture(data, size=(50,200), channels=1))
     assert im is None or (im.size==(200,50) and im.mode=='L')
 
@@ -76,7 +76,7 @@ def drawn_folder():
 def new_learner(**kwargs):
     "One that trains a very small model on the drawn pictures"
     from captcha_fastai.crnn import crnn_small
-    from captcha_fastai.data import CaptchaDataLoaders
+    from captcha_fastai.loaders import CaptchaDataLoaders
     from captcha_fastai.learner import captcha_learner
     dls = CaptchaDataLoaders.from_folder(drawn_folder(), valid_pct=0, size=(16,48))
     return captcha_learner(dls, crnn_small, arch_args=TINY, **kwargs)
@@ -118,7 +118,7 @@ def all_weights(): yield (reader_folder()/'model.safetensors').read_bytes()
 
 def table(data):
     from captcha_fastai.core import norm_text
-    from captcha_fastai.data import CaptchaDataLoaders
+    from captcha_fastai.loaders import CaptchaDataLoaders
     from captcha_fastai.labels import read_labels
     file = one_picture().parent/'t.csv'
     file.write_bytes(data)
