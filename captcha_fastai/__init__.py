@@ -39,6 +39,7 @@ Modules:
 - `captcha_fastai.reader`: A trained model, taken out of the notebook: save it as plain data, load it anywhere, read pictures
 - `captcha_fastai.render`: Whole batches of captchas drawn in a few hundred tensor operations, in looks from generous ranges
 - `captcha_fastai.report`: How well a reader reads labelled pictures: figures, every reading beside its label, and a picture of both
+- `captcha_fastai.resample`: Pictures brought to another size by one formula, and the width at which a picture keeps its shape
 - `captcha_fastai.rules`: Five characters; digits only; two digits and three letters; one of these words: a rule as a table to walk
 - `captcha_fastai.search`: The most probable text of a whole batch of pictures at once, of all texts or of those that a rule allows
 - `captcha_fastai.show`: How results are shown: what was read, right or wrong, and what it cost

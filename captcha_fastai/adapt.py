@@ -26,6 +26,7 @@ from fastai.torch_core import set_seed
 from .archs import arch_name
 from .core import CaptchaError
 from .pictures import PictureError, is_grey, open_picture
+from .resample import middle_width
 from .crnn import crnn_small
 from .loaders import CaptchaDataLoaders
 from .files import WorkFolder, file_sha256, files_digest
@@ -221,10 +222,16 @@ def _lengths(length, texts):
     if length: return length
     return (min(map(len, texts)), max(map(len, texts))) if texts else (3,8)
 
-def _size(start, sample):
-    "That of the weights to start from, or the middle one of the pictures"
-    if start: return saved_spec(reader_folder(start)).size
-    return tuple(int(o) for o in np.median([o.size[::-1] for o in sample], axis=0))
+def _size(start, sample, longest):
+    "That of the weights to start from, or the middle one of the pictures; where the weights name no width, both"
+    size = saved_spec(reader_folder(start)).size if start else None
+    if size and size[1] is None: return size[0],middle_width([o.size[::-1] for o in sample], size[0], longest)
+    return size or tuple(int(o) for o in np.median([o.size[::-1] for o in sample], axis=0))
+
+def _longest(length, texts):
+    "Characters of the longest text that may be"
+    lengths = _lengths(length, texts)
+    return max(lengths) if isinstance(lengths, (tuple,list)) else lengths
 
 def _drawn(drawer, folder, n, like, fit_args, log):
     "Paths and texts of `n` drawn captchas, which a run before may have left in `folder`"
@@ -269,7 +276,7 @@ def adapt(
     chars = _known_chars(chars, texts)
     start = None if start is False else start or arch.weights
     sample = _sample([*files, *known], seed=seed)
-    channels,size = 1 if all(map(is_grey, sample)) else 3,_size(start, sample)
+    channels,size = 1 if all(map(is_grey, sample)) else 3,_size(start, sample, _longest(length, texts))
     settings = dict(arch=arch_name(arch), start=start and file_sha256(reader_folder(start)/'reader.json'), chars=chars,
                     pictures=files_digest([*((f,None) for f in files), *zip(known, texts)]), length=length, drawn=drawn,
                     like=like, sure=sure, fit_args=fit_args, ignore_case=ignore_case, seed=seed)

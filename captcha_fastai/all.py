@@ -12,6 +12,7 @@ from captcha_fastai.ctc import *
 from captcha_fastai.decode import *
 from captcha_fastai.search import *
 from captcha_fastai.losses import *
+from captcha_fastai.resample import *
 from captcha_fastai.archs import *
 from captcha_fastai.weights import *
 from captcha_fastai.classifier import *

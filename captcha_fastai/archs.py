@@ -70,6 +70,7 @@ def captcha_arch(
     splitter=None,        # Model to a list of parameter groups, body to head; if `None` `rows` are the head
     rows=(),              # Layers with a row for each id: their tensors' first axis is a multiple of `V`
     weights:str|Path=None,# A saved reader that trainings start from where nothing else is asked for
+    free_width:bool=False,# Do its models take pictures of any width? Then it is called with `(h,None)` as well
 ):
     "Decorator: the function `f(vocab, size, channels, width, ...)` makes models, and this belongs to it"
     if not isinstance(recipe, Recipe):
@@ -77,6 +78,7 @@ def captcha_arch(
     def deco(f):
         f.recipe,f.tune,f.loss,f.cbs = recipe,tune,loss,tuple(cbs)
         f.splitter,f.rows,f.weights = splitter or partial(split_at_rows, rows=tuple(rows)),tuple(rows),weights
+        f.free_width = free_width
         _marked[arch_name(f)] = f
         return f
     return deco
@@ -174,6 +176,12 @@ def _stats(o, channels, name):
     if not good or not all(type(v) in (int,float) and math.isfinite(v) for v in o):
         raise CaptchaError(f"{name} holds a number for each of {channels} channel{'s'*(channels>1)}, not {o!r}")
 
+def some_size(
+    size:tuple,   # (h,w), or (h,None) where any width will do
+)->tuple:
+    "A size that may be meant: of a free width one four times the height"
+    return (size[0],4*size[0]) if size[1] is None else tuple(size)
+
 def plain_args(
     arch_args:dict,   # Arguments of an arch
 )->dict:
@@ -187,7 +195,7 @@ class ModelSpec:
     "What travels with the weights of a model; checked when it is made"
     arch:str             # Name of the function that makes the model, as `arch_name` gives it
     vocab:Vocab          # Characters in the order of their ids
-    size:tuple           # (h,w) of the pictures in pixels
+    size:tuple           # (h,w) of the pictures in pixels; (h,None) if any width will do
     channels:int=1       # 1 for grey, 3 for colour
     width:int=1          # Characters of the longest text
     arch_args:dict=field(default_factory=dict)  # More arguments of the arch: plain values
@@ -221,7 +229,7 @@ class ModelSpec:
     def _check_pictures(self):
         if not isinstance(self.size, (tuple,list)) or len(self.size)!=2:
             raise CaptchaError(f"size is (h,w), not {self.size!r}")
-        for o in self.size: _count(o, 'each side of size')
+        for o in self.size[:1] if self.size[1] is None else self.size: _count(o, 'each side of size')
         if self.channels not in (1,3): raise CaptchaError(f"channels is 1 or 3, not {self.channels!r}")
         _stats(self.mean, self.channels, 'mean')
         _stats(self.std, self.channels, 'std')
@@ -232,7 +240,19 @@ class ModelSpec:
     )->nn.Module:     # With weights drawn by chance
         "A model of this kind"
         make = arch or find_arch(self.arch)
+        if self.free_width and not getattr(make, 'free_width', False):
+            raise CaptchaError(f"{self.arch} needs a width: give size=({self.size[0]},w)")
         return make(self.vocab, size=self.size, channels=self.channels, width=self.width, **self.arch_args)
+
+    @property
+    def free_width(self):
+        "Is the height given, and no width?"
+        return self.size[1] is None
+
+    @property
+    def some_size(self):
+        "A size that the model takes: its own, or one four times as wide as high"
+        return some_size(self.size)
 
 
 # %% ../nbs/library/archs.ipynb #d4c4ee81
@@ -254,7 +274,7 @@ def at_most(
         for o in hooks: o.remove()
 
 # %% ../nbs/library/archs.ipynb #a68bd547
-formats = 1,2   # of reader.json that can be read; the last one is written
+formats = 1,2,3   # of reader.json that can be read; 3 is written where the width is free, else 2
 
 _kinds = dict(arch=str, arch_args=dict, vocab=dict, spec=dict, mean=list, std=list, lengths=dict, facts=dict)
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from .core import CaptchaError, Vocab
-from .archs import Recipe, captcha_arch, evaluating, plain_args
+from .archs import Recipe, captcha_arch, evaluating, plain_args, some_size
 from .weights import shipped_weights
 from .classifier import feature_shape
 
@@ -273,10 +273,10 @@ def strided(
 # %% ../nbs/course/07_crnn.ipynb #6cc94776
 @captcha_arch(Recipe(epochs=16, lr=3e-3, bs=32, pct_start=.1),
               tune=Recipe(epochs=3, lr=2e-3, bs=32, pct_start=.1, steps=150, average_below=40),
-              splitter=crnn_splitter, rows=('head.1',), weights=shipped_weights)
+              splitter=crnn_splitter, rows=('head.1',), weights=shipped_weights, free_width=True)
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
-    size:tuple,                      # (h,w) of the pictures in pixels
+    size:tuple,                      # (h,w) of the pictures in pixels; (h,None): any width, divided by eight
     channels:int=1,                  # Channels of the pictures
     width:int=None,                  # Longest label; twice as many columns and one more are kept, if there are
     widths:tuple=(24,48,96,96),      # Channels of each stage
@@ -285,7 +285,9 @@ def crnn_small(
     drop:float=0.1,                  # Dropout before the scores
 )->CRNN:
     "A CRNN of about a million parameters, made for small pictures: the default arch"
-    steps = strides(size, len(widths), 2*(width or 0)+1)
+    columns = 2*(width or 0)+1 if size[1] else 1
+    size = some_size(size)
+    steps = strides(size, len(widths), columns)
     layers,nf = [],channels
     for n,m,stride in zip(widths, blocks, steps):
         layers += [conv_layer(nf, n, stride=stride)] + [ResBlock(n) for _ in range(m)]

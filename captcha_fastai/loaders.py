@@ -30,6 +30,7 @@ from fastcore.all import L, delegates, patch
 
 from .core import CaptchaError, Vocab, norm_text
 from .pictures import checked_size, picture_files, picture_name
+from .resample import middle_width
 from .labels import (captcha_label, check_data, common_size, label_text, one_text_each,
                                    portable, read_labels)
 from .data import (CaptchaDL, PictureBlock, CaptchaBlock, captcha_augment)
@@ -143,6 +144,15 @@ def _keep_used(report, train, valid):
     report.valid = {new[i] for i in valid}
     return sorted(report.valid)
 
+def _whole_or_height(size):
+    "The size as it was checked; the width may be `None`"
+    free = isinstance(size, (tuple,list)) and len(size)==2 and size[1] is None
+    return (checked_size((size[0],1))[0],None) if free else checked_size(size)
+
+def _width_that_suits(report, height):
+    "The width at which the pictures keep their shape, with room for the longest text"
+    return middle_width([o.size for o in report.infos], height, max(map(len, report.labels)))
+
 def _block(report, opened, valid, vocab, size, channels, hold_mb, **kwargs):
     "The `DataBlock` of checked pictures; those that were `opened` for the check need not be opened again"
     picture = PictureBlock(size, channels, hold_mb)
@@ -187,7 +197,7 @@ class CaptchaDataLoaders(DataLoaders):
         labels,                      # Their texts
         valid_pct:float=0.1,         # Share to validate on; 0 trains on everything
         seed:int=42,                 # Seed of the split
-        size:tuple=None,             # (h,w) in pixels to squish to; the most common size if `None`
+        size:tuple=None,             # (h,w) in pixels to squish to; (h,None): a width that suits; `None`: most common
         channels:int=None,           # 1 or 3; if `None` 1 where every picture is grey, else 3
         bs:int=64,                   # Pictures in a batch
         vocab:Vocab|str=None,        # Characters in order; made from the labels if `None`
@@ -201,11 +211,12 @@ class CaptchaDataLoaders(DataLoaders):
         path,fnames,labels = Path(path),L(fnames),L(labels)
         _check_args(fnames, labels, valid_pct, bs)
         _check_kwargs(kwargs)
-        if size is not None: size = checked_size(size)
+        if size is not None: size = _whole_or_height(size)
         if isinstance(vocab, str): vocab = Vocab(vocab)
         report,opened = check_data(fnames.map(lambda f: path/f), labels, vocab, hold_mb)
         _check_report(report, len(fnames), skip_bad)
         valid = _keep_used(report, *_split(report, fnames, valid_pct, seed, splitter))
+        if size and size[1] is None: size = size[0],_width_that_suits(report, size[0])
         report.size = size or common_size(report.infos)
         if batch_tfms is None: batch_tfms = captcha_augment()
         dblock = _block(report, opened, valid, vocab, size, channels, hold_mb,

@@ -40,6 +40,7 @@ from .files import named_oserror
 from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
 from .archs import ModelSpec, find_arch, searches
+from .resample import kept_shape
 from .weights import reader_folder, saved_model, write_model
 
 # %% ../nbs/library/reader.ipynb #2e9322cb
@@ -115,15 +116,18 @@ class Reader:
     def __repr__(self):
         (h,w),chars = self.spec.size,self.vocab.chars
         colour = 'grey' if self.spec.channels==1 else 'colour'
-        return f"Reader({self.spec.arch}, {len(chars)} characters {chars!r}, {w}x{h} {colour})"
+        size = f'{h} pixels high' if w is None else f'{w}x{h}'
+        return f"Reader({self.spec.arch}, {len(chars)} characters {chars!r}, {size} {colour})"
 
     def tensor(self,
         x,                   # Path, bytes, open file, base64 text, data URL, PIL image, or RGB array
         bgr:bool=False,      # Is an array BGR, as OpenCV has it?
     )->torch.Tensor:         # `(c,h,w)` uint8
-        "The picture as the model was trained to see it, before normalisation"
-        a = np.array(open_picture(x, self.spec.size, self.spec.channels, bgr=bgr))
-        return torch.from_numpy(a).view(*self.spec.size, -1).permute(2,0,1)
+        "The picture as the model was trained to see it, before normalisation; `w` is its own where the width is free"
+        free = self.spec.free_width
+        a = np.array(open_picture(x, None if free else self.spec.size, self.spec.channels, bgr=bgr))
+        a = a.reshape(*a.shape[:2], -1).transpose(2,0,1)
+        return torch.from_numpy(kept_shape(a, self.spec.size[0]) if free else a)
 
     def logits(self,
         xs,                  # `(bs,c,h,w)` uint8
@@ -182,10 +186,18 @@ def _open(self:Reader, x, bgr):
 @patch
 def _read_batch(self:Reader, pictures, opened, constraint):
     "A `Reading` for each picture, given its tensor or the error that it made"
-    good = [o for o in opened if not isinstance(o, PictureError)]
-    answers = iter(self._sure_answers(torch.stack(good), constraint) if good else [])
-    return [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else Reading(*next(answers), x)
-            for x,o in zip(pictures, opened)]
+    res = [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else None for x,o in zip(pictures, opened)]
+    for where in _of_one_width(opened):
+        answers = self._sure_answers(torch.stack([opened[i] for i in where]), constraint)
+        for i,o in zip(where, answers): res[i] = Reading(*o, pictures[i])
+    return res
+
+def _of_one_width(opened):
+    "Positions of the pictures, those that can be read together in a list each"
+    groups = {}
+    for i,o in enumerate(opened):
+        if not isinstance(o, PictureError): groups.setdefault(o.shape[-1], []).append(i)
+    return groups.values()
 
 @patch
 def _sure_answers(self:Reader, xs, constraint):
@@ -257,11 +269,17 @@ def check_place(
 
 def _same_answers(a, b):
     "Do two readers say the same of noise, number by number, and of the sample pictures, text by text?"
-    shape = 4,a.spec.channels,*a.spec.size
+    shape = 4,a.spec.channels,*a.spec.some_size
     noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     if not torch.allclose(a.logits(noise), b.logits(noise), atol=1e-4, rtol=1e-4): return False
     samples = [o for o in a.samples if not isinstance(o, (str,Path)) or Path(o).exists()]
     return [o.text for o in a.read(samples)]==[o.text for o in b.read(samples)]
+
+def _rounded(reader):
+    "The same reader with weights that half precision holds"
+    res = Reader(deepcopy(reader.model).half().float(), reader.spec, reader.loss_func, reader.device, reader.half)
+    res.samples = reader.samples
+    return res
 
 def _put(new, path, aside):
     "Move the folder `new` to `path`; one that is there goes to the new folder that `aside` makes, and is removed"
@@ -277,16 +295,17 @@ def save_reader(
     overwrite:bool=False,  # Put it in the place of one that is there?
     work:str|Path=None,    # Folder, on the same disk, to prepare it in; beside `path` if `None`
     arch=None,             # The function, if `find_arch` doesn't know it
+    half:bool=False,       # Keep weights in half precision? The reader that is saved is the one so rounded
 )->Path:
     "Save as a folder of safetensors and JSON; it counts only once the copy reads the same as this reader"
-    path = Path(path)
+    path,reader = Path(path),_rounded(reader) if half else reader
     check_place(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = partial(tempfile.mkdtemp, prefix=f'.{path.name}.', dir=work or path.parent)
     versions = dict(captcha_fastai=captcha_fastai.__version__, torch=version('torch'), fastai=version('fastai'))
     spec,tmp = replace(reader.spec, info={'versions':versions, **reader.spec.info}),Path(aside())
     try:
-        with named_oserror(path): write_model(tmp, spec, reader.model)
+        with named_oserror(path): write_model(tmp, spec, reader.model, half)
         if not _same_answers(reader, Reader.load(tmp, device=reader.device, arch=arch)):
             raise CaptchaError(f"the saved copy reads differently from its reader; nothing was saved to {path}")
         tmp.chmod(0o755)

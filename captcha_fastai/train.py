@@ -143,7 +143,8 @@ class _Job:
         if self.reader: return reader_folder(self.reader)
         folder = None if self.from_scratch else self.arch.weights
         longest = max(map(len, self.texts), default=0)
-        return folder if folder and (longest<=saved_spec(folder).width or self._fit(folder)) else None
+        if folder and (saved_spec(folder).free_width or longest<=saved_spec(folder).width): return folder
+        return folder if folder and self._fit(folder) else None
 
     def _fit(self, folder):
         "Do weights made for shorter texts go into a model for these, with room for most of them?"
@@ -153,7 +154,7 @@ class _Job:
             model = spec.model(self.arch)
             try: load_pretrained(model, spec, folder, arch=self.arch)
             except CaptchaError: return False
-            T = n_steps(model, torch.zeros(1, spec.channels, *spec.size))
+            T = n_steps(model, torch.zeros(1, spec.channels, *spec.some_size))
         return sum(len(t)<=T for t in self.texts)>len(self.texts)/2
 
 # %% ../nbs/library/train.ipynb #ffaa9ef3

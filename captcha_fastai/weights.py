@@ -3,7 +3,7 @@
 A saved model is a folder of two files: `model.safetensors` holds tensors and can hold nothing else, `reader.json`
 holds a `ModelSpec` and the checksum of the tensors. `saved_spec` and `saved_tensors` read them back and believe
 nothing before it has been checked; `load_pretrained` gives a model of another alphabet what it can use of them.
-`reader_folder('pretrained')` is the folder in the package.
+`reader_folder('pretrained')` is the folder in the package, `'pretrained/small'` another one in it.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/weights.html.md"""
 
@@ -18,6 +18,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
@@ -32,12 +33,14 @@ def write_model(
     folder:str|Path,  # An empty folder
     spec:ModelSpec,   # What travels with the weights
     model:nn.Module,
+    half:bool=False,  # Keep weights in half precision, which is half as large?
 ):
     "Write `model.safetensors` and `reader.json`"
     folder = Path(folder)
     tensors = {k:v.detach().cpu().contiguous() for k,v in model.state_dict().items()}
+    if half: tensors = {k:v.half() if v.is_floating_point() else v for k,v in tensors.items()}
     (folder/'model.safetensors').write_bytes(save(tensors))
-    head = dict(format_version=formats[-1], sha256=file_sha256(folder/'model.safetensors'))
+    head = dict(format_version=formats[-1] if spec.free_width else 2, sha256=file_sha256(folder/'model.safetensors'))
     text = json.dumps(head | spec_to_dict(spec), indent=1, ensure_ascii=False)
     (folder/'reader.json').write_text(text, encoding='utf-8')
 
@@ -86,7 +89,7 @@ def _shapes(file):
 def saved_tensors(
     folder:str|Path,  # Made by `Reader.save`
 )->dict:              # Name to tensor
-    "The tensors of a saved reader, if they are what was saved and hold numbers"
+    "The tensors of a saved reader, if they are what was saved and hold numbers; half precision becomes single"
     file = Path(folder)/'model.safetensors'
     sha256,_ = _description(folder)['sha256'],_shapes(file)
     if file_sha256(file)!=sha256:
@@ -94,7 +97,7 @@ def saved_tensors(
     res = load_file(file)
     if bad := [k for k,v in res.items() if not v.isfinite().all()]:
         raise CaptchaError(f"{file}: {bad[0]} holds NaN or infinity; train the model anew")
-    return res
+    return {k:v.float() if v.dtype==torch.float16 else v for k,v in res.items()}
 
 def _check_fit(folder, model):
     "Raise `CaptchaError` unless a saved reader's tensors have the names and shapes of `model`'s"
@@ -167,7 +170,7 @@ def _known_ids(vocab, there, ignore_case):
 
 def _misfit(folder, there, spec, name):
     "The error that says why the saved weights don't go into this model"
-    (h,w),(mine_h,mine_w) = there.size,spec.size
+    (h,w),(mine_h,mine_w) = there.some_size,spec.some_size
     if there.size!=spec.size: cure = f"size=({h},{w})"
     elif there.width!=spec.width and there.arch_args==spec.arch_args: cure = f"texts of up to {there.width} characters"
     else: cure = f"arch_args={there.arch_args}"
@@ -205,7 +208,10 @@ def _for_channels(stats, n):
 shipped_weights = Path(captcha_fastai.__file__).parent/'pretrained'/'crnn_small'
 
 def reader_folder(
-    reader:str|Path,   # A saved reader's folder, or `pretrained` for the one in the package
+    reader:str|Path,   # A saved reader's folder; `pretrained`, or `pretrained/NAME` for one in the package
 )->Path:
     "The folder that is meant; a folder of your own that is called so is `./pretrained`"
-    return shipped_weights if str(reader)=='pretrained' else Path(reader)
+    if str(reader)=='pretrained': return shipped_weights
+    first,_,name = str(reader).partition('/')
+    named = shipped_weights.parent/name
+    return named if first=='pretrained' and (named/'reader.json').is_file() else Path(reader)

@@ -169,9 +169,10 @@ print(sum(o.text==captcha_label(o.file) for o in Reader.load('pretrained').read(
     assert res.returncode == 0, res.stderr
     assert int(res.stdout) >= 20, res.stdout
 
-def test_model_card(wheel):
+@pytest.mark.parametrize('name', ['crnn_small', 'small'])
+def test_model_card(wheel, name):
     "The description of the weights names the file that it describes"
-    at = 'captcha_fastai/pretrained/crnn_small/'
+    at = f'captcha_fastai/pretrained/{name}/'
     assert hashlib.sha256(wheel[at+'model.safetensors']).hexdigest() in wheel[at+'README.md'].decode('utf-8')
     assert len(wheel[at+'model.safetensors']) < 5e6
 

@@ -1,0 +1,148 @@
+"A reader with a height and no width: made, saved, read with, trained from; readers of one size stay as they were"
+import json
+import string
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captcha_fastai.archs import ModelSpec
+from captcha_fastai.core import CaptchaError, Vocab
+from captcha_fastai.reader import Reader, save_reader
+from captcha_fastai.synth import CaptchaStyle, draw_captcha
+from captcha_fastai.weights import saved_spec, shipped_weights
+
+CHARS = string.digits+'+='
+SIZES = [(25, 80), (50, 200), (80, 600), (50, 200), (20, 300)]
+
+
+def spec(size=(50, None), arch='crnn_small', channels=3):
+    return ModelSpec(arch, Vocab(CHARS), size, channels, 6, mean=[.6]*channels, std=[.25]*channels)
+
+
+@pytest.fixture(scope='module')
+def reader():
+    torch.manual_seed(0)
+    s = spec()
+    return Reader(s.model().eval(), s, device='cpu')
+
+
+@pytest.fixture(scope='module')
+def pictures():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in SIZES]
+
+
+def test_each_picture_keeps_its_shape(reader, pictures):
+    assert [tuple(reader.tensor(o).shape) for o in pictures] == [
+        (3, 50, 160), (3, 50, 208), (3, 50, 368), (3, 50, 208), (3, 50, 752)]
+    assert '50 pixels high colour' in repr(reader)
+
+
+def test_pictures_of_many_sizes_in_one_call(reader, pictures):
+    alone = [reader.read(o)[0] for o in pictures]
+    together = reader.read(pictures)
+    assert [o.text for o in together] == [o.text for o in alone]
+    np.testing.assert_allclose([o.confidence for o in together], [o.confidence for o in alone], rtol=1e-3)
+    assert all(a.file is b for a, b in zip(together, pictures))
+
+
+def test_told(reader, pictures):
+    told = reader.constraint(length=3, chars='0123456789')
+    assert all(len(o.text) == 3 and o.text.isdecimal() for o in reader.read(pictures, constraint=told))
+
+
+def test_bad_pictures_keep_their_place(reader, pictures, tmp_path):
+    (tmp_path/'bad.png').write_bytes(b'no picture')
+    found = reader.read([pictures[0], tmp_path/'bad.png', pictures[2]], skip_bad=True)
+    assert [bool(o.error) for o in found] == [False, True, False]
+    assert found[2].text == reader.read(pictures[2])[0].text
+
+
+def test_grey_and_transparent_pictures(reader):
+    assert reader.tensor(np.zeros((30, 90), np.uint8)).shape == (3, 50, 144)
+    assert reader.tensor(Image.new('RGBA', (90, 30))).shape == (3, 50, 144)
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_saved_and_loaded(reader, pictures, tmp_path, half):
+    save_reader(reader, tmp_path/'r', half=half)
+    d = json.loads((tmp_path/'r'/'reader.json').read_text())
+    assert d['format_version'] == 3 and d['spec']['size'] == [50, None]
+    again = Reader.load(tmp_path/'r', device='cpu')
+    assert again.spec.free_width and all(o.dtype == torch.float32 for o in again.model.parameters())
+    if not half: assert [o.text for o in again.read(pictures)] == [o.text for o in reader.read(pictures)]
+    size = (tmp_path/'r'/'model.safetensors').stat().st_size
+    assert size < (2.5e6 if half else 4.6e6)
+
+
+def test_readers_of_one_size_are_written_as_before(tmp_path):
+    r = Reader.load('pretrained', device='cpu')
+    r.save(tmp_path/'r')
+    assert json.loads((tmp_path/'r'/'reader.json').read_text())['format_version'] == 2
+    assert not saved_spec(shipped_weights).free_width
+    assert r.tensor(np.zeros((30, 90), np.uint8)).shape == (1, 50, 200)
+
+
+def test_the_same_model_as_one_of_a_wide_size():
+    torch.manual_seed(1)
+    free, x = spec().model().eval(), torch.rand(2, 3, 50, 176)
+    fixed = spec((50, 176)).model().eval()
+    fixed.load_state_dict(free.state_dict())
+    with torch.no_grad(): assert torch.equal(free(x), fixed(x))
+
+
+def test_archs_say_when_they_need_a_width():
+    with pytest.raises(CaptchaError, match=r'captcha_transformer needs a width: give size=\(50,w\)'):
+        spec(arch='captcha_transformer').model()
+
+
+@pytest.mark.parametrize('size', [(None, 200), (50,), (0, None), (None, None), 50])
+def test_sizes_that_are_none(size):
+    with pytest.raises(CaptchaError): spec(size)
+
+
+def test_the_one_in_the_package_reads():
+    from captcha_fastai.weights import reader_folder
+    assert reader_folder('pretrained/small').is_dir() and str(reader_folder('./pretrained/small')) == 'pretrained/small'
+    small = Reader.load('pretrained/small', device='cpu')
+    assert small.spec.free_width and small.spec.channels == 3 and set('+-=?#$%&@*') < set(small.vocab.chars)
+    texts = ['7305', '48291', '6k2h', '90+17', '853264']
+    for size in [(30, 110), (50, 200), (80, 400)]:
+        style = CaptchaStyle(size=size, font_px=(size[0]//2, size[0]//2))
+        ims = [draw_captcha(o, style, i) for i, o in enumerate(texts)]
+        ims += [Image.fromarray(255-np.asarray(o)) for o in ims]   # light on dark
+        right = [a.text == b for a, b in zip(small.read(ims), texts*2)]
+        assert sum(right) >= 7, (size, right)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    "Drawn captchas of two sizes"
+    path = tmp_path_factory.mktemp('captchas')
+    rng = np.random.default_rng(3)
+    for i in range(16):
+        text = ''.join(rng.choice(list('0123'), 4))
+        im = draw_captcha(text, CaptchaStyle(size=[(30, 90), (60, 200)][i % 2]), i)
+        im.save(path/f'{text}_{i}.png')
+    return path
+
+
+def test_data_of_a_height(folder):
+    from captcha_fastai.loaders import CaptchaDataLoaders
+    dls = CaptchaDataLoaders.from_folder(folder, size=(50, None), bs=8, label_func=lambda o: o.stem[:4])
+    assert tuple(dls.one_batch()[0].shape[1:]) == (1, 50, 160) and dls.report.size == (50, 160)
+    with pytest.raises(CaptchaError, match='size is'):
+        CaptchaDataLoaders.from_folder(folder, size=(None, 50), label_func=lambda o: o.stem[:4])
+
+
+def test_training_from_it(reader, folder, tmp_path):
+    from captcha_fastai.train import train_reader
+    reader.save(tmp_path/'start')
+    rows = [f'{o},{o.stem[:4]}' for o in sorted(folder.glob('*.png'))]
+    (tmp_path/'labels.csv').write_text('\n'.join(['file,text', *rows]))
+    made = train_reader(tmp_path/'labels.csv', tmp_path/'out', reader=tmp_path/'start', epochs=1, bs=8,
+                        log=lambda s: None)
+    assert made.reader.spec.size == (50, 160) and made.learn.started.known == '0123'
+    assert len(Reader.load(tmp_path/'out').read([rows[0].split(',')[0]])) == 1
