@@ -170,7 +170,7 @@ def bad_inputs(tmp):
     "(what, command and arguments, what the line must say)"
     for d in ('empty','broken','narrow'): (tmp/d).mkdir()
     (tmp/'broken'/'22b.png').write_bytes(b'<html>')
-    Image.fromarray(np.full((20,20), 200, np.uint8)).save(tmp/'narrow'/'aaaaaaaaaaaaaaaaaaaa.png')
+    Image.fromarray(np.full((20,20), 200, np.uint8)).save(tmp/'narrow'/f"{'a'*120}.png")
     Image.fromarray(np.full((20,20), 100, np.uint8)).save(tmp/'narrow'/'ab.png')
     (tmp/'odd.csv').write_text('name,text\ndrawn/a.png,22b\n')
     (tmp/'comma.csv').write_text('file,text\ndrawn/a.png,2,2\n')
@@ -181,7 +181,7 @@ def bad_inputs(tmp):
         'empty folder':('no pictures in', 'captcha_train', tmp/'empty', '--out', new),
         'no readable picture':('22b.png', 'captcha_train', tmp/'broken', '--out', new, '--skip-bad'),
         'broken picture':('22b.png: not a picture', 'captcha_train', tmp/'broken', '--out', new),
-        'CTC cannot emit':('aaaaaaaaaaaaaaaaaaaa.png', 'captcha_train', tmp/'narrow', '--out', new, '--valid-pct', '0'),
+        'CTC cannot emit':('aaaaaaaaaaaa.png', 'captcha_train', tmp/'narrow', '--out', new, '--valid-pct', '0'),
         'existing output':('exists already', 'captcha_train', drawn, '--out', reader),
         'output not a reader':('is not a saved reader', 'captcha_train', drawn, '--out', drawn, '--overwrite'),
         'unknown arch':("no arch 'yolo'", *train, '--arch', 'yolo'),
