@@ -111,6 +111,13 @@ class _Drawer:
         part.rename(folder)
 
 # %% ../nbs/library/adapt.ipynb #86cb410f
+def told(reader, length=None, chars=None, pattern=None):
+    "What was said of the texts, as `reader` takes it; without the pattern if that names characters it has yet to learn"
+    try: return reader.constraint(length, chars, pattern)
+    except CaptchaError:
+        if pattern is None: raise
+        return reader.constraint(length, chars)
+
 @dataclass
 class Adapted:
     "What `adapt` made, and how"
@@ -169,9 +176,7 @@ class _Steps:
         "What the reader in a folder reads, told what is known"
         reader = Reader.load(folder, arch=self.arch)
         chars = ''.join(c for c in self.chars if c in reader.vocab)
-        try: constraint = reader.constraint(self.length, chars, self.pattern)
-        except CaptchaError:   # the pattern names characters that this reader has yet to learn
-            constraint = reader.constraint(self.length, chars)
+        constraint = told(reader, self.length, chars, self.pattern)
         return reader.read(files, skip_bad=True, constraint=constraint)
 
     def labels(self, folder, files):

@@ -15,7 +15,7 @@ __all__ = []
 from collections import Counter
 from dataclasses import dataclass
 
-from .adapt import pseudo_labels
+from .adapt import pseudo_labels, told
 from .core import CaptchaError
 from .evaluate import wilson
 from .reader import Reader
@@ -33,8 +33,7 @@ def told_to(job, reader):
     if job.vocab_chars:
         both = {o for c in job.vocab_chars for o in ((c,c.lower(),c.upper()) if job.ignore_case else (c,))}
         chars = ''.join(sorted(c for c in both if c in reader.vocab)) or None
-    try: return reader.constraint(job.length, chars, job.pattern)
-    except CaptchaError: return reader.constraint(job.length, chars)   # a pattern of characters that it doesn't know
+    return told(reader, job.length, chars, job.pattern)
 
 def folded(job, text): return text.lower() if job.ignore_case else text
 

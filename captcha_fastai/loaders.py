@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.data.all import (DataBlock, DataLoader, DataLoaders, Datasets, IndexSplitter,
-                             RandomSplitter, TfmdDL, Transform, untar_data)
+                             RandomSplitter, RegexLabeller, TfmdDL, Transform, untar_data)
 from fastcore.all import L, delegates, patch
 
 from .core import CaptchaError, Vocab, norm_text
@@ -271,12 +271,12 @@ def from_path_func(cls:CaptchaDataLoaders,
 
 def _regex_labels(pat):
     "A function from a path to what the first group of `pat` finds in it"
-    pat = re.compile(pat)
-    if not pat.groups: raise CaptchaError(f"{pat.pattern!r} has no group; put brackets round the text, as in (.+)_")
+    if not re.compile(pat).groups:
+        raise CaptchaError(f"{pat!r} has no group; put brackets round the text, as in (.+)_")
+    found = RegexLabeller(pat)
     def label(o):
-        o = str(o).replace(os.sep, '/')
-        if found := pat.search(o): return found[1]
-        raise CaptchaError(f"{pat.pattern!r} finds nothing in {o}")
+        try: return found(o)
+        except AssertionError: raise CaptchaError(f"{pat!r} finds nothing in {o}") from None
     return label
 
 @patch(cls_method=True)

@@ -1,6 +1,6 @@
 """One training in several processes: what each of them must have alike
 
-`AcrossProcesses` is the callback that `captcha_learner` adds for `learn.distrib_ctx()`: one process for each GPU, or
+`AcrossProcesses` is the callback that the learner takes in `learn.distrib_ctx()`: one process for each GPU, or
 several on CPUs. It does nothing in a training of one process.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/processes.html.md"""

@@ -34,8 +34,8 @@ def show_results(x:TensorImage, y:TensorLabel, samples, outs, ctxs=None, max_n=9
     return [_show_result(s[0], str(s[1]), str(o[0]), c, **kwargs) for s,o,c in zip(samples, outs, ctxs)]
 
 @dispatch
-def show_results(x:CaptchaImage, y:CaptchaImage, samples, outs, ctxs=None, max_n=9, nrows=None, ncols=None,  # noqa: F811
-                 figsize=None, **kwargs):
+def show_results(x:CaptchaImage, y:CaptchaImage, samples, outs, ctxs=None,  # noqa: F811
+                 max_n=9, nrows=None, ncols=None, figsize=None, **kwargs):
     n = min(max_n, len(x[0]))
     if ctxs is None: ctxs = captcha_grid(n, x[0].shape[-2:], nrows, ncols, figsize)
     decode = x[1].vocab.decode

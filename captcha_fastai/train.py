@@ -14,7 +14,6 @@ __all__ = ['fit_lines', 'train_reader']
 
 # %% ../nbs/library/train.ipynb #b6ae0023
 import time
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,8 +66,8 @@ def check_out(
 )->Path:
     "Raise `CaptchaError` for what is no name of a folder, or already has a meaning"
     if not Path(out).name: raise CaptchaError(f"out must name a folder to make, not {str(out)!r}")
-    if str(out)=='pretrained':
-        raise CaptchaError("out can't be pretrained: where a reader is asked for, that is the one in the package; "
+    if reader_folder(out)!=Path(out):
+        raise CaptchaError(f"out can't be {out}: where a reader is asked for, that is the one in the package; "
                            "give another name")
     return Path(out)
 
@@ -142,9 +141,9 @@ class _Job:
         "What to start from: the reader given, or the arch's own weights if most of these texts fit them; else `None`"
         if self.reader: return reader_folder(self.reader)
         folder = None if self.from_scratch else self.arch.weights
-        longest = max(map(len, self.texts), default=0)
-        if folder and (saved_spec(folder).free_width or longest<=saved_spec(folder).width): return folder
-        return folder if folder and self._fit(folder) else None
+        if not folder: return None
+        spec,longest = saved_spec(folder),max(map(len, self.texts), default=0)
+        return folder if spec.free_width or longest<=spec.width or self._fit(folder) else None
 
     def _fit(self, folder):
         "Do weights made for shorter texts go into a model for these, with room for most of them?"
@@ -177,16 +176,6 @@ def _tell_start(job, learn):
     if started: job.log(f"from the {where}{'; characters new to them: '+started.new if started.new else ''}")
     elif job.from_scratch or not job.arch.weights: job.log("from scratch")
     else: job.log("from scratch: the texts are too long for the weights in the package")
-
-def _tell_odd(job):
-    "Name labels that are far longer than all others: a slip, or the one that decides how much room there must be"
-    counts = Counter(map(len, job.texts))
-    common = max(counts, key=counts.get)
-    if len(job.texts)<20 or counts[common]<len(job.texts)/2: return
-    rare = {n for n,k in counts.items() if n>=common+2 and k<=max(1, len(job.texts)//100)}
-    odd = [(f,t) for f,t in zip(job.files, job.texts) if len(t) in rare]
-    for f,t in odd[:5]: job.log(f"an odd label: {f} is said to show {t!r}, {len(t)} characters; most have {common}")
-    if len(odd)>5: job.log(f"... and {len(odd)-5} more")
 
 _hint_draw = ("few labels and no sure readings: captchas drawn in the style of the pictures help here; "
               "give draw=4000 and fit_style=True as well")
@@ -247,7 +236,6 @@ def _train_alone(job, state=None, resume=False):
     if job.skip_bad and isinstance(learn.loss_func, CTCLoss):   # others have room for the longest text
         dls,learn,more = _without_impossible(job, dls, learn, start)
     job.log(str(dls.report))
-    _tell_odd(job)
     for o in [*left_out, *more] if more else []: job.log(f'left out: {o}')   # else the report has named them
     _tell_start(job, learn)
     _tell_limits(job, dls)
@@ -286,7 +274,6 @@ def _train_adapted(job, work=None):
     train,valid = (list(o.items) if len(o) else [] for o in (dls.train_ds, dls.valid_ds))
     others = _unlabelled(job, [f for f,_ in train+valid])
     job.log(str(dls.report))
-    _tell_odd(job)
     _tell_limits(job, dls)
     start,known = job.start(),[t for _,t in train+valid]
     before = look_before(job, start, [*valid, *train], others) if start else None
