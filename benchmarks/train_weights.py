@@ -39,7 +39,7 @@ from captcha_fastai.render import random_batch
 from captcha_fastai.resample import grid_width, resample
 from captcha_fastai.weights import load_pretrained, reader_folder
 
-HEIGHT,LONGEST,HELD_OUT = 50,12,2**31   # pixels; characters; the first seed that no training uses
+HEIGHT,LONGEST,HELD_OUT = 50,16,2**31   # pixels; characters; the first seed that no training uses
 DIGITS,LOWER,UPPER,SIGNS = string.digits,string.ascii_lowercase,string.ascii_uppercase,'+-=?#$%&@*'
 CHARS = DIGITS+LOWER+UPPER+SIGNS
 _luma = torch.tensor([.299,.587,.114]).view(3,1,1)
@@ -61,9 +61,9 @@ def random_chars(rng):
 
 def random_size(rng):
     "Height and width of one draw, pixels: most like captchas, some very wide, small or large"
-    aspect = rng.uniform(2.2, 4.6) if rng.random()<.6 else math.exp(rng.uniform(math.log(1.7), math.log(7)))
+    aspect = rng.uniform(2.2, 4.6) if rng.random()<.6 else math.exp(rng.uniform(math.log(1.7), math.log(10)))
     h = rng.integers(36, 66) if rng.random()<.5 else math.exp(rng.uniform(math.log(20), math.log(90)))
-    return round(float(h)),int(max(min(round(float(h))*aspect, 420), 40))
+    return round(float(h)),int(max(min(round(float(h))*aspect, 800), 40))
 
 def random_lengths(rng, size):
     "Characters of the shortest and of the longest text of one draw, by what there is room for"
@@ -93,9 +93,9 @@ def draw(n, seed, atlas, width=None, device='cpu'):
     "`(n,3,HEIGHT,w)` uint8 of one size and one alphabet, and their texts; `width`: what `w` has to be"
     rng = np.random.default_rng([seed%HELD_OUT, seed//HELD_OUT, 18])
     size = random_size(rng)
-    if width: size = size[0],int(min(max(size[0]*width/HEIGHT*rng.uniform(.88, 1.14), 30), 640))
+    if width: size = size[0],int(min(max(size[0]*width/HEIGHT*rng.uniform(.88, 1.14), 30), 900))
     text = size
-    if rng.random()<.15: text = int(size[0]*rng.uniform(.5, 1)),int(max(size[1]*rng.uniform(.4, 1), 24))
+    if rng.random()<.15: text = int(size[0]*rng.uniform(.5, 1)),int(max(size[1]*rng.uniform(.3, 1), 24))
     b = random_batch(n, text, random_chars(rng), random_lengths(rng, text), seed, atlas, 3, device=device, boxes=False)
     x = recoloured(b.pictures if text==size else set_in(b.pictures, size, rng), rng)
     x = resample(x, (HEIGHT,width or grid_width(*size, HEIGHT)))

@@ -190,7 +190,8 @@ class _Steps:
         right = 0.
         if start and known and test:
             right = np.mean([o.text==t for o,t in zip(self.read(start, known), texts)])
-            self.log(f"before any label was learnt, {right:.0%} of the {len(known)} labelled pictures are read right")
+            self.log(f"before any label was learnt, {right:.0%} of the {len(known)} pictures to train on are read "
+                     "right")
         if known and (right<.5 or len(self.labels(start, files)[0])<_enough):
             return self.train('labels', known, texts, start)
         return start

@@ -2,7 +2,8 @@
 
 `best_device` is where a model should run: a GPU where there is one. `prefers_bf16` tells whether to compute there in
 bfloat16, numbers of half the size: on a GPU the driver is asked, on a CPU one convolution is timed (`bf16_gain`).
-`calm`, which readers and learners call as they work, keeps torch's threads from wasting the cores of a busy machine.
+`calm`, which readers and learners call as they work, keeps torch's threads from wasting the cores of a busy machine;
+within `one_thread_if_busy()` torch computes in one thread there.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/device.html.md"""
 
@@ -15,6 +16,7 @@ __all__ = []
 import os
 import threading
 import time
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -84,6 +86,11 @@ class _Calm:
         try: self._look(time.monotonic())
         finally: self.lock.release()
 
+    def busy(self):
+        "Have others wanted the cores lately?"
+        self()
+        return self.until>time.monotonic()
+
     def _look(self, now):
         if self._share()>self.enough: self.until = now+min(60., max(2., 3*(now-self.last)))
         self.last = now
@@ -111,3 +118,30 @@ class _Calm:
 calm = _Calm()
 if hasattr(os, 'register_at_fork'):   # not on Windows
     os.register_at_fork(after_in_child=calm.__init__)   # the thread isn't there
+
+# %% ../nbs/library/device.ipynb #6278b144
+class _Threads:
+    "How many threads torch had before the first of those who are within `one_thread_if_busy`, and how many they are"
+    def __init__(self): self.lock,self.within,self.before = threading.Lock(),0,0
+    def enter(self):
+        with self.lock:
+            if not self.within: self.before = torch.get_num_threads()
+            self.within += 1
+    def leave(self):
+        with self.lock:
+            self.within -= 1
+            torch.set_num_threads(self.before)
+
+_threads = _Threads()
+
+@contextmanager
+def one_thread_if_busy():
+    "Within, torch computes in one thread if other processes want the cores; then in as many as before"
+    if torch.get_num_threads()<2 or not calm.busy():
+        yield
+        return
+    _threads.enter()
+    try:
+        torch.set_num_threads(1)
+        yield
+    finally: _threads.leave()

@@ -3,6 +3,7 @@
 `look_before(job, start, pairs, others)` lets the reader that a training starts from read the labelled pictures and
 some of the others, and keeps what it is sure of. `characters_to_learn` names what these sure readings hold and no
 label does. `compare_after` says whether the trained reader reads any of it worse than the one that it started from.
+`overlooked` names what somebody with few labels may not have thought of.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/evidence.html.md"""
 
@@ -14,7 +15,9 @@ __all__ = []
 # %% ../nbs/library/evidence.ipynb #ff7efe95
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
+from fastai.data.transforms import get_image_files
 from .adapt import pseudo_labels, told
 from .core import CaptchaError
 from .evaluate import wilson
@@ -95,7 +98,11 @@ def tell_end(job, figures):
         right = round(figures['valid_captcha_accuracy']*n)
         job.log(f"{right} of the {many(n, 'picture')} held back read right: between {low:.0%} and {high:.0%} of all, "
                 "as far as so many can tell")
-    if not figures.get('worse_than_start'): return
+    if not figures.get('worse_than_start'):
+        if n := figures.get('labelled'):
+            job.log(f"{figures['labelled_right']} of the {many(n, 'labelled picture')} read right, "
+                    f"{figures['start_labelled_right']} before the training")
+        return
     line = (f"{figures['labelled_right']} of {figures['labelled']} labelled pictures read right, "
             f"{figures['start_labelled_right']} before")
     if n := figures.get('start_sure'):
@@ -122,3 +129,32 @@ def characters_to_learn(job, before, texts):
     if new: job.log(f"characters that no label has, taken from {pictures}: {_counts(new)}")
     if pairs: job.log(f"lengths that no label has, seen in {pictures}: {_counts(pairs)}")
     return every
+
+# %% ../nbs/library/evidence.ipynb #02c3fdf9
+def _slips(texts):
+    "Letters seen in both cases where nearly all others come in one, as ('j', 1, 'J', 3): the rarer first"
+    counts = Counter(c for t in texts for c in t)
+    letters = {c.lower() for c in counts if c.lower()!=c.upper()}
+    both = sorted(c for c in letters if counts[c] and counts[c.upper()])
+    if not both or len(both)>len(letters)/5: return []
+    pairs = [sorted([c,c.upper()], key=lambda o: counts[o]) for c in both]
+    return [(rare, counts[rare], common, counts[common]) for rare,common in pairs]
+
+def _unlabelled_beside(files):
+    "Folder with most pictures that have no label beside such that have one, and how many"
+    mine = {Path(f).resolve() for f in files}
+    beside = Counter()
+    for d in {Path(f).parent for f in files}:
+        beside[d] = sum(o.resolve() not in mine for o in get_image_files(d, recurse=False))
+    return beside.most_common(1)[0] if beside else (None,0)
+
+def overlooked(job, files, texts):
+    "A line for each thing that may not have been thought of"
+    slips = [] if job.ignore_case or job.vocab_chars else _slips(texts)
+    res = [f"{a!r} is in the labels {many(n, 'time')} and {b!r} {many(m, 'time')}: if it is the same letter, mend the "
+           "label, or give ignore_case=True" for a,n,b,m in slips[:3]]
+    folder,n = (None,0) if job.unlabelled else _unlabelled_beside(files)
+    if n:
+        res.append(f"{many(n, 'picture')} beside the labelled ones have no label: unlabelled={str(folder)!r} learns "
+                   "from them")
+    return res

@@ -42,6 +42,7 @@ from fastcore.all import L, delegates, patch
 from torch import Tensor, nn
 
 from .core import CaptchaError, Vocab
+from .device import one_thread_if_busy
 from .archs import ModelSpec, arch_name, get_arch, is_arch, plain_args, split_at_rows
 from .loaders import targets
 from .losses import TextLoss
@@ -128,6 +129,9 @@ class CaptchaLearner(Learner):
         "Probability of exactly this text given the picture, as a `Reader` says it"
         if log_probs.ndim==2: return self.confidence(ids[None], log_probs[None]).item()
         return self.loss_func.log_prob(log_probs.as_subclass(Tensor), ids.as_subclass(Tensor)).exp()
+
+    def predict(self, item, rm_type_tfms=None, with_input=False):
+        with one_thread_if_busy(): return super().predict(item, rm_type_tfms, with_input)
 
     def tta(self,
         ds_idx:int=1,      # Which of `dls`, if `dl` is `None`

@@ -40,7 +40,7 @@ from .reader import Reader, check_place, save_reader
 from .patterns import check_pattern
 from .rules import parse_length
 from .weights import load_pretrained, reader_folder, saved_spec
-from .evidence import characters_to_learn, compare_after, look_before, many, tell_end
+from .evidence import characters_to_learn, compare_after, look_before, many, overlooked, tell_end
 
 # %% ../nbs/library/train.ipynb #515357dd
 def _check_values(job):
@@ -183,6 +183,7 @@ _hint_draw = ("few labels and no sure readings: captchas drawn in the style of t
 def _tell_limits(job, dls):
     "What the data is too small for"
     n = len(dls.valid_ds)
+    for line in overlooked(job, [job.root/f for f in job.files], job.texts): job.log(line)
     if 0<n<20: job.log(f"{many(n, 'picture')} held back to validate on: the figures below are a rough guess")
     if job.vocab_chars is None and len(dls.report)<100 and not (job.unlabelled and job.start()):
         job.log(f"{len(dls.report)} labels may not hold every character: the reader will know {dls.vocab.chars}; "
