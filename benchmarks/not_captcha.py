@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Meters, plates and serial numbers: what the reader in the package makes of them, told nothing, told, after 25 labels
+"""Meters, plates and serial numbers: what a reader in the package makes of them, told nothing, told, after 25 labels
 
-usage: not_captcha.py [--kind meters,plates,serials] [--seed 0] [--out FILE]
+usage: not_captcha.py [--kind meters,plates,serials] [--reader pretrained] [--seed 0] [--out FILE]
 
 Draws clean pictures of three kinds that are no captchas: meters (7 digits in frames, the last one red, 480x130),
 plates (three letters and four digits, turned a little, 240x80), serial numbers (12 signs, grey, 420x50). Each is read
@@ -21,7 +21,7 @@ from captcha_fastai.metrics import score_texts
 from captcha_fastai.reader import Reader
 from captcha_fastai.train import train_reader
 
-COLS = 'kind,way,n,right,cer,seconds'.split(',')
+COLS = 'reader,kind,way,n,right,cer,seconds'.split(',')
 DIGITS,CAPITALS = '0123456789','ABCDEFGHJKLMNPRSTUVWXYZ'
 
 def font(name, px): return ImageFont.truetype(f'{get_data_path()}/fonts/ttf/{name}.ttf', px)
@@ -76,36 +76,40 @@ def label(folder, files, texts):
     (folder/'labels.csv').write_text('\n'.join(lines)+'\n')
     return folder/'labels.csv'
 
-def rows(kind, table, seed):
+def rows(kind, name, table, seed):
     "Read the pictures of a kind in three ways"
     _,_,length,chars = KINDS[kind]
     def note(way, readings, texts, seconds):
         scores = score_texts([o.text for o in readings], texts)
         right = round(scores['captcha_accuracy']*len(texts))
-        table.add(kind=kind, way=way, n=len(texts), right=right, cer=round(scores['cer'], 4), seconds=round(seconds))
-        log(f'{kind}, {way}: {right} of {len(texts)}')
+        cer = round(scores['cer'], 4)
+        table.add(reader=name, kind=kind, way=way, n=len(texts), right=right, cer=cer, seconds=round(seconds))
+        log(f'{name}, {kind}, {way}: {right} of {len(texts)}')
     with tempfile.TemporaryDirectory() as tmp:
         files,texts = pictures(kind, seed, Path(tmp)/'pictures')
-        package = Reader.load('pretrained')
+        package = Reader.load(name)
         note('told nothing', package.read(files), texts, 0)
         if length<=package.spec.width:
             note('told', package.read(files, constraint=package.constraint(length, chars)), texts, 0)
         csv,start = label(Path(tmp)/'pictures', files[:25], texts[:25]),time.perf_counter()
-        made = train_reader(csv, Path(tmp)/'reader', unlabelled=Path(tmp)/'pictures', length=length, chars=chars)
+        made = train_reader(csv, Path(tmp)/'reader', unlabelled=Path(tmp)/'pictures', length=length, chars=chars,
+                            reader=name if name!='pretrained' else None)
         took = time.perf_counter()-start
         note('after 25 labels', made.reader.read(files[25:]), texts[25:], took)
 
 def main():
     p = parser(__doc__)
     p.add_argument('--kind', default=','.join(KINDS), help='kinds, with commas')
+    p.add_argument('--reader', default='pretrained', help='pretrained, or pretrained/small')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--out', type=Path, default=RESULTS/'not_captcha.csv')
     args = p.parse_args()
     table = Table(args.out, COLS)
     for kind in chosen(p, args.kind, KINDS):
-        if not table.has(kind=kind, way='after 25 labels'): rows(kind, table, args.seed)
-    print(md_head('pictures', 'way', 'read without a mistake', 'seconds of training'))
+        if table.has(reader=args.reader, kind=kind, way='after 25 labels'): continue
+        rows(kind, args.reader, table, args.seed)
+    print(md_head('reader', 'pictures', 'way', 'read without a mistake', 'seconds of training'))
     for r in table.rows().itertuples():
-        print(md_row(r.kind, r.way, f'{r.right} of {r.n}, {percent(r.right, r.n)}', r.seconds))
+        print(md_row(r.reader, r.kind, r.way, f'{r.right} of {r.n}, {percent(r.right, r.n)}', r.seconds))
 
 if __name__=='__main__': main()
