@@ -8,7 +8,8 @@ DIR holds a folder for each kind, with pictures and a `labels.csv` (columns file
 named after their text. Scores don't count case. `told`: the search is given the characters of the kind's labels, in
 both cases, and their shortest and longest length. With N labels, the reader is trained on N pictures drawn by a seed,
 the characters being known, and read are all others, told nothing. ddddocr and rapidocr are read with where they are
-installed. A line for each row goes to OUT.csv (default: benchmarks/results/kinds_table), and rows that are there are
+installed. Readers say how sure they are: of what they read with a confidence of 0.9 or more, the share that is right is
+given as well, and how much that is of all. A line for each row goes to OUT.csv (default: benchmarks/results/kinds_table), and rows that are there are
 not made again; OUT.json holds the shares, and a Markdown table with Wilson's intervals is printed.
 """
 import json
@@ -23,7 +24,8 @@ from captcha_fastai.pictures import open_picture
 from captcha_fastai.reader import Reader
 from captcha_fastai.weights import reader_folder
 
-COLS = 'kind,by,labels,seed,told,n,right,seconds'.split(',')
+SURE = .9   # confidence from which a reading counts as sure
+COLS = 'kind,by,labels,seed,told,n,right,seconds,sure,sure_right'.split(',')
 
 # --- what is read
 
@@ -74,10 +76,13 @@ class Kinds:
     "The kinds, and the rows made of them"
     def __init__(self, kinds, table): self.kinds,self.table = kinds,table
 
-    def note(self, kind, by, read, texts, seconds, labels=0, seed=0, told=False):
-        right = n_right(read, texts)
+    def note(self, kind, by, read, texts, seconds, labels=0, seed=0, told=False, confidences=()):
+        right,sure = n_right(read, texts),{}
+        if len(confidences):
+            pairs = [(a,b) for a,b,c in zip(read, texts, confidences) if c>=SURE]
+            sure = dict(sure=len(pairs), sure_right=n_right(*zip(*pairs)) if pairs else 0)
         self.table.add(kind=kind, by=by, labels=labels, seed=seed, told=int(told), n=len(texts), right=right,
-                       seconds=round(seconds, 1))
+                       seconds=round(seconds, 1), **sure)
         how = f'{labels} labels' if labels else 'told' if told else 'told nothing'
         log(f'{kind}, {by}, {how}: {right} of {len(texts)}, {seconds:.0f} s')
 
@@ -96,8 +101,8 @@ class Kinds:
             for told in (0,1):
                 if self.table.has(kind=kind, by=name, labels=0, told=told): continue
                 known,begun = rule(reader, texts) if told else None,time.perf_counter()
-                read = [o.text for o in reader.read(files, constraint=known)]
-                self.note(kind, name, read, texts, time.perf_counter()-begun, told=told)
+                read,sure = zip(*((o.text,o.confidence) for o in reader.read(files, constraint=known)))
+                self.note(kind, name, read, texts, time.perf_counter()-begun, told=told, confidences=sure)
 
     def labelled(self, name, folder, n, seed):
         "Rows of trainings that start from a reader"
@@ -109,8 +114,8 @@ class Kinds:
             chars = ''.join(sorted(set(''.join(texts))))
             reader = train(pick(order[:n], files), pick(order[:n], texts), chars, folder, seed)
             seconds = time.perf_counter()-begun
-            read = [o.text for o in reader.read(pick(order[n:], files))]
-            self.note(kind, name, read, pick(order[n:], texts), seconds, n, seed)
+            read,sure = zip(*((o.text,o.confidence) for o in reader.read(pick(order[n:], files))))
+            self.note(kind, name, read, pick(order[n:], texts), seconds, n, seed, confidences=sure)
 
 # --- the table
 
@@ -128,6 +133,14 @@ def shares(rows):
         res.setdefault(kind, {})[title(*key)] = int(g.right.sum()),int(g.n.sum())
     return res
 
+def sure_lines(rows):
+    "Of what was read with a confidence of `SURE` or more: how much of all that is, and how much of it is right"
+    res = []
+    for key,g in rows[rows.sure.astype(str)!=''].groupby(['by','labels','told'], sort=False):
+        n,k,right = int(g.n.sum()),int(g.sure.sum()),int(g.sure_right.sum())
+        res.append(f'\n{title(*key)}: sure of {k} of {n}, {percent(k, n)}; of these {percent(right, k)} right')
+    return res
+
 def markdown(rows):
     names,found = [title(*o) for o in columns(rows)],shares(rows)
     lines = [md_head('kind', *names, right=True)]
@@ -136,7 +149,7 @@ def markdown(rows):
     def mean(name):
         there = [k/n for k,n in (o[name] for o in found.values() if name in o)]
         return f'{100*np.mean(there):.1f} % of {len(there)}'
-    return '\n'.join([*lines, md_row('mean of kinds', *map(mean, names))])
+    return '\n'.join([*lines, md_row('mean of kinds', *map(mean, names)), *sure_lines(rows)])
 
 def named(readers):
     "Name to folder of a list such as `pretrained,mine=some/folder`"

@@ -133,6 +133,8 @@ class _Threads:
             torch.set_num_threads(self.before)
 
 _threads = _Threads()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_threads.__init__)   # nobody is within there
 
 @contextmanager
 def one_thread_if_busy():

@@ -10,8 +10,24 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 import pytest
 
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'   # workers share the cores
+
 ROOT = Path(__file__).resolve().parent.parent
 WALLS = []   # (bad input, what was said of it), from test_bad_input
+
+def pytest_collection_modifyitems(items):
+    "What takes longest begins first, so that no worker waits for it in the end"
+    long = {o:i for i,o in enumerate(['test_notebooks','test_commands','test_memory'])}
+    items.sort(key=lambda o: long.get(o.path.stem, len(long)))
+
+def pytest_sessionfinish(session):
+    "A worker of pytest-xdist hands over what it has collected"
+    if 'workeroutput' in vars(session.config): session.config.workeroutput['walls'] = WALLS
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    "What a worker has handed over"
+    WALLS.extend(map(tuple, vars(node).get('workeroutput', {}).get('walls', [])))
 
 def pytest_terminal_summary(terminalreporter):
     "The table of bad input that was tried"
