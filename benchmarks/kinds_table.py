@@ -8,9 +8,10 @@ DIR holds a folder for each kind, with pictures and a `labels.csv` (columns file
 named after their text. Scores don't count case. `told`: the search is given the characters of the kind's labels, in
 both cases, and their shortest and longest length. With N labels, the reader is trained on N pictures drawn by a seed,
 the characters being known, and read are all others, told nothing. ddddocr and rapidocr are read with where they are
-installed. Readers say how sure they are: of what they read with a confidence of 0.9 or more, the share that is right is
-given as well, and how much that is of all. A line for each row goes to OUT.csv (default: benchmarks/results/kinds_table), and rows that are there are
-not made again; OUT.json holds the shares, and a Markdown table with Wilson's intervals is printed.
+installed. Readers say how sure they are: of what they read with a confidence of 0.9 or more, the share that is right
+is given as well, and how much that is of all. A line for each row goes to OUT.csv (default:
+benchmarks/results/kinds_table), and rows that are there are not made again; OUT.json holds the shares, and a Markdown
+table with Wilson's intervals is printed.
 """
 import json
 import time

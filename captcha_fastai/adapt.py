@@ -26,7 +26,7 @@ from fastai.torch_core import set_seed
 from .archs import arch_name
 from .core import CaptchaError
 from .pictures import PictureError, is_grey, open_picture
-from .resample import middle_width
+from .resample import common_width
 from .crnn import crnn_small
 from .loaders import CaptchaDataLoaders
 from .files import WorkFolder, file_sha256, files_digest
@@ -147,6 +147,7 @@ class _Steps:
     fit:object
     log:object
     pattern:str=None
+    keep_shape:bool=None
     done:list = field(default_factory=list)
 
     def train(self, name, files, texts, start, of=''):
@@ -163,7 +164,7 @@ class _Steps:
         set_seed(self.seed)
         bs = recipe_bs(self.arch, len(files))
         dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=bs, vocab=self.chars, size=self.size,
-                                            channels=self.channels)
+                                            channels=self.channels, keep_shape=self.keep_shape)
         learn = captcha_learner(dls, self.arch, pretrained=start or False, ignore_case=self.ignore_case)
         state = place.with_name(f'{place.name}.pth')
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -229,10 +230,12 @@ def _lengths(length, texts):
     return (min(map(len, texts)), max(map(len, texts))) if texts else (3,8)
 
 def _size(start, sample, longest):
-    "That of the weights to start from, or the middle one of the pictures; where the weights name no width, both"
-    size = saved_spec(reader_folder(start)).size if start else None
-    if size and size[1] is None: return size[0],middle_width([o.size[::-1] for o in sample], size[0], longest)
-    return size or tuple(int(o) for o in np.median([o.size[::-1] for o in sample], axis=0))
+    "That of the weights to start from, or the middle one of the pictures; do these keep their shape?"
+    sizes = [o.size[::-1] for o in sample]
+    if not start: return tuple(int(o) for o in np.median(sizes, axis=0)),False
+    spec = saved_spec(reader_folder(start))
+    if spec.free_width: return (spec.size[0],common_width(sizes, spec.size[0], longest)),True
+    return spec.size,spec.keep_shape
 
 def _longest(length, texts):
     "Characters of the longest text that may be"
@@ -282,13 +285,15 @@ def adapt(
     chars = _known_chars(chars, texts)
     start = None if start is False else start or arch.weights
     sample = _sample([*files, *known], seed=seed)
-    channels,size = 1 if all(map(is_grey, sample)) else 3,_size(start, sample, _longest(length, texts))
+    channels = 1 if all(map(is_grey, sample)) else 3
+    size,keep_shape = _size(start, sample, _longest(length, texts))
     settings = dict(arch=arch_name(arch), start=start and file_sha256(reader_folder(start)/'reader.json'), chars=chars,
                     pictures=files_digest([*((f,None) for f in files), *zip(known, texts)]), length=length, drawn=drawn,
                     like=like, sure=sure, fit_args=fit_args, ignore_case=ignore_case, seed=seed)
     if pattern: settings['pattern'] = pattern
     with _kept(work, settings) as folder:
-        steps = _Steps(folder, arch, chars, length, size, channels, sure, ignore_case, seed, fit, log, pattern)
+        steps = _Steps(folder, arch, chars, length, size, channels, sure, ignore_case, seed, fit, log, pattern,
+                       keep_shape)
         if drawn:
             drawer = _Drawer(sample, chars, _lengths(length, texts), size, channels, seed)
             start = steps.train('drawn', *_drawn(drawer, folder/'captchas', drawn, like, fit_args, log), start)

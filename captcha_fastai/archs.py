@@ -203,6 +203,7 @@ class ModelSpec:
     std:list=None        # Likewise; 1 if `None`
     lengths:dict=field(default_factory=dict)     # How many training texts had which length
     info:dict=field(default_factory=dict)        # Anything worth keeping: figures, versions
+    keep_shape:bool=False                        # Do pictures keep their shape, on paper of `size`, or are squished?
 
     def __post_init__(self):
         put = lambda name,value: object.__setattr__(self, name, value)   # frozen, but not yet
@@ -230,6 +231,7 @@ class ModelSpec:
         if not isinstance(self.size, (tuple,list)) or len(self.size)!=2:
             raise CaptchaError(f"size is (h,w), not {self.size!r}")
         for o in self.size[:1] if self.size[1] is None else self.size: _count(o, 'each side of size')
+        if type(self.keep_shape) is not bool: raise CaptchaError(f"keep_shape is a bool, not {self.keep_shape!r}")
         if self.channels not in (1,3): raise CaptchaError(f"channels is 1 or 3, not {self.channels!r}")
         _stats(self.mean, self.channels, 'mean')
         _stats(self.std, self.channels, 'std')
@@ -274,7 +276,13 @@ def at_most(
         for o in hooks: o.remove()
 
 # %% ../nbs/library/archs.ipynb #a68bd547
-formats = 1,2,3   # of reader.json that can be read; 3 is written where the width is free, else 2
+formats = 1,2,3,4   # of reader.json that can be read
+
+def format_for(
+    spec:ModelSpec,
+)->int:       # What older versions can't read has a format that they refuse
+    "The format in which a spec is written: 4 where pictures keep their shape, 3 where their width is free, else 2"
+    return 4 if spec.keep_shape else 3 if spec.free_width else 2
 
 _kinds = dict(arch=str, arch_args=dict, vocab=dict, spec=dict, mean=list, std=list, lengths=dict, facts=dict)
 
@@ -283,12 +291,13 @@ def spec_to_dict(
 )->dict:          # For JSON
     "Plain data that `spec_from_dict` turns back into the same spec"
     size = dict(size=list(spec.size), channels=spec.channels, width=spec.width)
+    if spec.keep_shape: size['keep_shape'] = True
     lengths = {str(k):v for k,v in spec.lengths.items()}
     return dict(arch=spec.arch, arch_args=spec.arch_args, vocab=spec.vocab.to_dict(), spec=size, mean=list(spec.mean),
                 std=list(spec.std), lengths=lengths, facts=spec.info)
 
 def spec_from_dict(
-    d:dict,       # As `spec_to_dict` made it, or read from a reader.json of format 1 or 2
+    d:dict,       # As `spec_to_dict` made it, or read from a reader.json
 )->ModelSpec:
     "The spec that `d` describes; `CaptchaError` where something is missing, of another kind or out of bounds"
     for k,kind in _kinds.items():
@@ -300,7 +309,8 @@ def spec_from_dict(
     try: vocab = Vocab.from_dict(d['vocab'])
     except TypeError as e: raise CaptchaError(f"vocab: {e}") from None
     where = size['size'],size['channels'],size['width']
-    return ModelSpec(d['arch'], vocab, *where, d['arch_args'], d['mean'], d['std'], lengths, d['facts'])
+    return ModelSpec(d['arch'], vocab, *where, d['arch_args'], d['mean'], d['std'], lengths, d['facts'],
+                     size.get('keep_shape', False))
 
 # %% ../nbs/library/archs.ipynb #ead277dc
 def searches(

@@ -33,6 +33,7 @@ from plum import dispatch
 
 from .core import CaptchaError, Vocab, norm_text
 from .pictures import checked_size, open_picture
+from .resample import in_shape
 from .labels import DataReport, captcha_label, common_size, label_text, scan_pictures
 from .vision import CaptchaImage, PILGrey, TensorLabel, captcha_grid
 
@@ -88,8 +89,9 @@ class OpenPicture(DisplayedTransform):
         size:tuple=None,     # (h,w) in pixels to squish to; the data's most common one if `None`
         channels:int=None,   # 1 or 3; if `None` 1 where every picture is grey, else 3
         hold_mb:int=1024,    # Megabytes of pictures opened during the first look to keep for later
+        keep_shape:bool=False, # Don't squish, but bring to the height and put on paper (`resample.in_shape`)?
     ):
-        self.size = None if size is None else checked_size(size)
+        self.size,self.keep_shape = None if size is None else checked_size(size),keep_shape
         self.channels,self.hold_mb,self.opened,self.seen = channels,hold_mb,{},[]
 
     def setups(self, items):
@@ -109,7 +111,8 @@ class OpenPicture(DisplayedTransform):
 
     def encodes(self, x):
         im = self.opened.pop(x, x) if isinstance(x, (str,Path)) else x
-        return fastai_picture(open_picture(im, self.size, self.channels))
+        if not self.keep_shape: return fastai_picture(open_picture(im, self.size, self.channels))
+        return fastai_picture(in_shape(open_picture(im, None, self.channels), self.size))
 
     def look(self):
         "What is known of the pictures that it was set up with"
@@ -207,9 +210,10 @@ def PictureBlock(
     size:tuple=None,     # (h,w) in pixels to squish to; the data's most common one if `None`
     channels:int=None,   # 1 or 3; if `None` 1 where every picture is grey, else 3
     hold_mb:int=1024,    # Megabytes of pictures to keep in memory
+    keep_shape:bool=False, # Don't squish, but bring to the height and put on paper?
 )->TransformBlock:
     "Input block: a picture of any kind, as bytes until the batch"
-    return TransformBlock(type_tfms=OpenPicture(size, channels, hold_mb), batch_tfms=IntToFloatTensor,
+    return TransformBlock(type_tfms=OpenPicture(size, channels, hold_mb, keep_shape), batch_tfms=IntToFloatTensor,
                           dl_type=CaptchaDL, dls_kwargs=dict(hold_mb=hold_mb))
 
 def CaptchaBlock(

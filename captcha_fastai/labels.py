@@ -234,14 +234,16 @@ def odd_notes(
 def squeezed_note(
     names,     # Of pictures
     sizes,     # (h,w) of each in pixels
-    size,      # (h,w) that all are squished to
+    size,      # (h,w) that all are brought to
+    keep_shape=False,  # Is only what is too wide squeezed?
 )->list:       # A line, or none
     "Pictures that lose much of their width when they are squished to one size"
     kept = [size[1]*h/(size[0]*w) for h,w in sizes]   # of the width, compared to the height
-    n,least = sum(o<.6 for o in kept),min(range(len(kept)), key=kept.__getitem__)
+    n,least = sum(o<(.9 if keep_shape else .6) for o in kept),min(range(len(kept)), key=kept.__getitem__)
     if not n: return []
     (h,w),wide = sizes[least],round(size[1]/kept[least])
-    return [f"squeezed: {n} of {len(kept)} pictures keep less than 60% of their width at {size[0]}x{size[1]}, "
+    return [f"squeezed: {n} of {len(kept)} pictures keep less than {'90%' if keep_shape else '60%'} of their width at "
+            f"{size[0]}x{size[1]}, "
             f"{names[least]} ({h}x{w}) {kept[least]:.0%}; size=({size[0]},{wide}) squeezes none"]
 
 # %% ../nbs/library/labels.ipynb #6474cd2d
@@ -261,6 +263,7 @@ class DataReport:
     valid:set=field(default_factory=set)                # Positions of the validation pictures in `infos`
     size:tuple=None                                     # (h,w) that the pictures are taken in; the commonest if `None`
     unused:int=0                                        # Pictures that the split has put on neither side
+    keep_shape:bool=False                               # Are pictures put on paper of that size, not squished to it?
 
     def __len__(self): return len(self.infos)
     @property
@@ -293,7 +296,7 @@ class DataReport:
         if not self.infos: return []
         names,looked_at = [picture_name(o.file) for o in self.infos],[o for o in self.infos if o.two_lines is not None]
         res = odd_notes(names, self.labels)
-        res += squeezed_note(names, [o.size for o in self.infos], self.size or common_size(self.infos))
+        res += squeezed_note(names, [o.size for o in self.infos], self.size or common_size(self.infos), self.keep_shape)
         two = sum(o.two_lines for o in looked_at)
         if two>len(looked_at)/2:
             res.append(f"two lines: {two} of {len(looked_at)} pictures looked at seem to hold two lines of text; "
@@ -321,7 +324,8 @@ class DataReport:
     def _taken_as(self):
         if not self.infos or self.size is None and len(self.sizes)==1: return ''
         size = self.size or common_size(self.infos)
-        return '' if set(self.sizes)=={tuple(size)} else f', taken as {_hw(size)}'
+        if set(self.sizes)=={tuple(size)}: return ''
+        return f", {'in their shape on' if self.keep_shape else 'taken as'} {_hw(size)}"
 
 # %% ../nbs/library/labels.ipynb #8d3bcac8
 def _no_use(info, text, vocab):

@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from .core import CaptchaError, Vocab
 from .device import one_thread_if_busy
 from .archs import ModelSpec, arch_name, get_arch, is_arch, plain_args, split_at_rows
-from .loaders import targets
+from .loaders import keeps_shape, targets
 from .losses import TextLoss
 from .metrics import captcha_accuracy, char_accuracy
 from .progress import Checkpoint
@@ -218,7 +218,8 @@ def _spec(dls, arch, arch_args):
     if not isinstance(xb, Tensor) or xb.ndim!=4:
         raise CaptchaError("the inputs of the data are no pictures (bs,c,h,w); use PictureBlock in the DataBlock")
     vocab = _vocab_of(dls, yb)
-    return ModelSpec(arch_name(arch), vocab, tuple(xb.shape[-2:]), xb.shape[1], yb[0].shape[1], arch_args)
+    return ModelSpec(arch_name(arch), vocab, tuple(xb.shape[-2:]), xb.shape[1], yb[0].shape[1], arch_args,
+                     keep_shape=keeps_shape(dls))
 
 def _vocab_of(dls, yb):
     "The vocabulary of the targets, if they are what a loss for text takes"

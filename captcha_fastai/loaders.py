@@ -30,10 +30,10 @@ from fastcore.all import L, delegates, patch
 
 from .core import CaptchaError, Vocab, norm_text
 from .pictures import checked_size, picture_files, picture_name
-from .resample import middle_width
+from .resample import common_width
 from .labels import (captcha_label, check_data, common_size, label_text, one_text_each,
                                    portable, read_labels)
-from .data import (CaptchaDL, PictureBlock, CaptchaBlock, captcha_augment)
+from .data import (CaptchaDL, OpenPicture, PictureBlock, CaptchaBlock, captcha_augment)
 
 # %% ../nbs/library/loaders.ipynb #8375fa1b
 def _cell(row, col): return row.iloc[col] if isinstance(col, int) and col<len(row) else row[col]
@@ -151,11 +151,11 @@ def _whole_or_height(size):
 
 def _width_that_suits(report, height):
     "The width at which the pictures keep their shape, with room for the longest text"
-    return middle_width([o.size for o in report.infos], height, max(map(len, report.labels)))
+    return common_width([o.size for o in report.infos], height, max(map(len, report.labels)))
 
 def _block(report, opened, valid, vocab, size, channels, hold_mb, **kwargs):
     "The `DataBlock` of checked pictures; those that were `opened` for the check need not be opened again"
-    picture = PictureBlock(size, channels, hold_mb)
+    picture = PictureBlock(size, channels, hold_mb, report.keep_shape)
     picture.type_tfms[0].setup_from(report.infos, opened)
     return DataBlock(blocks=(picture, CaptchaBlock(vocab)), getters=[PictureOf(), TextOf()],
                      splitter=IndexSplitter(valid), **kwargs)
@@ -197,7 +197,7 @@ class CaptchaDataLoaders(DataLoaders):
         labels,                      # Their texts
         valid_pct:float=0.1,         # Share to validate on; 0 trains on everything
         seed:int=42,                 # Seed of the split
-        size:tuple=None,             # (h,w) in pixels to squish to; (h,None): a width that suits; `None`: most common
+        size:tuple=None,             # (h,w) in pixels; (h,None): a width that suits; `None`: most common
         channels:int=None,           # 1 or 3; if `None` 1 where every picture is grey, else 3
         bs:int=64,                   # Pictures in a batch
         vocab:Vocab|str=None,        # Characters in order; made from the labels if `None`
@@ -206,6 +206,7 @@ class CaptchaDataLoaders(DataLoaders):
         hold_mb:int=1024,            # Megabytes of pictures to keep in memory
         item_tfms=None,              # More item transforms
         batch_tfms=None,             # Batch transforms in place of `captcha_augment()`; `[]` for none
+        keep_shape:bool=None,        # Don't squish pictures, but put them on paper? If `None`, where no width is given
         **kwargs):
         "From paths and their texts"
         path,fnames,labels = Path(path),L(fnames),L(labels)
@@ -216,6 +217,7 @@ class CaptchaDataLoaders(DataLoaders):
         report,opened = check_data(fnames.map(lambda f: path/f), labels, vocab, hold_mb)
         _check_report(report, len(fnames), skip_bad)
         valid = _keep_used(report, *_split(report, fnames, valid_pct, seed, splitter))
+        report.keep_shape = bool(size and size[1] is None if keep_shape is None else keep_shape)
         if size and size[1] is None: size = size[0],_width_that_suits(report, size[0])
         report.size = size or common_size(report.infos)
         if batch_tfms is None: batch_tfms = captcha_augment()
@@ -390,6 +392,13 @@ def target_vocab(
     if isinstance(vocab, Vocab) and whole: return vocab
     raise CaptchaError(f"the targets are {type(yb).__name__}, no padded ids of texts; "
                        "use CaptchaBlock for them, with labels that are str")
+
+def keeps_shape(
+    dls,            # `DataLoaders`
+)->bool:
+    "Do the pictures keep their shape, on paper?"
+    tfms = [t for tl in getattr(dls.train_ds, 'tls', []) for t in tl.tfms.fs]
+    return any(isinstance(t, OpenPicture) and t.keep_shape for t in tfms)
 
 def targets(
     ds,             # `Datasets` or another data set whose items end in a label

@@ -40,7 +40,7 @@ from .files import named_oserror
 from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
 from .archs import ModelSpec, find_arch, searches
-from .resample import kept_shape
+from .resample import in_shape
 from .weights import reader_folder, saved_model, write_model
 
 # %% ../nbs/library/reader.ipynb #2e9322cb
@@ -116,7 +116,7 @@ class Reader:
     def __repr__(self):
         (h,w),chars = self.spec.size,self.vocab.chars
         colour = 'grey' if self.spec.channels==1 else 'colour'
-        size = f'{h} pixels high' if w is None else f'{w}x{h}'
+        size = f'{h} pixels high' if w is None else f'{w}x{h}{" in their shape"*self.spec.keep_shape}'
         return f"Reader({self.spec.arch}, {len(chars)} characters {chars!r}, {size} {colour})"
 
     def tensor(self,
@@ -124,10 +124,10 @@ class Reader:
         bgr:bool=False,      # Is an array BGR, as OpenCV has it?
     )->torch.Tensor:         # `(c,h,w)` uint8
         "The picture as the model was trained to see it, before normalisation; `w` is its own where the width is free"
-        free = self.spec.free_width
-        a = np.array(open_picture(x, None if free else self.spec.size, self.spec.channels, bgr=bgr))
-        a = a.reshape(*a.shape[:2], -1).transpose(2,0,1)
-        return torch.from_numpy(kept_shape(a, self.spec.size[0]) if free else a)
+        keeps = self.spec.free_width or self.spec.keep_shape
+        im = open_picture(x, None if keeps else self.spec.size, self.spec.channels, bgr=bgr)
+        a = np.array(in_shape(im, self.spec.size) if keeps else im)
+        return torch.from_numpy(a.reshape(*a.shape[:2], -1).transpose(2,0,1))
 
     def logits(self,
         xs,                  # `(bs,c,h,w)` uint8

@@ -193,9 +193,11 @@ def _tell_limits(job, dls):
 def _load(job, root, files, texts, start):
     "The data, in batches that suit the number of pictures to train on"
     set_seed(job.seed)
-    size = start and saved_spec(start).size
+    spec = start and saved_spec(start)
+    size,keep_shape = (spec.size,spec.keep_shape or None) if spec else (None,None)
     dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=job.skip_bad, valid_pct=job.valid_pct,
-                                        seed=job.seed, vocab=job.vocab_chars, size=size)
+                                        seed=job.seed, vocab=job.vocab_chars, size=size,
+                                        keep_shape=keep_shape)
     n = len(dls.train_ds)   # known only now
     for dl in dls.loaders: dl.bs = min(job.bs or recipe_bs(job.arch, n), n)
     return dls

@@ -26,7 +26,7 @@ from torch import nn
 import captcha_fastai
 from .core import CaptchaError
 from .files import file_sha256
-from .archs import ModelSpec, at_most, find_arch, formats, spec_from_dict, spec_to_dict
+from .archs import ModelSpec, at_most, find_arch, format_for, formats, spec_from_dict, spec_to_dict
 
 # %% ../nbs/library/weights.ipynb #9832a56b
 def write_model(
@@ -40,7 +40,7 @@ def write_model(
     tensors = {k:v.detach().cpu().contiguous() for k,v in model.state_dict().items()}
     if half: tensors = {k:v.half() if v.is_floating_point() else v for k,v in tensors.items()}
     (folder/'model.safetensors').write_bytes(save(tensors))
-    head = dict(format_version=formats[-1] if spec.free_width else 2, sha256=file_sha256(folder/'model.safetensors'))
+    head = dict(format_version=format_for(spec), sha256=file_sha256(folder/'model.safetensors'))
     text = json.dumps(head | spec_to_dict(spec), indent=1, ensure_ascii=False)
     (folder/'reader.json').write_text(text, encoding='utf-8')
 

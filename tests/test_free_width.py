@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from captcha_fastai.archs import ModelSpec
+from captcha_fastai.archs import ModelSpec, own_archs
 from captcha_fastai.core import CaptchaError, Vocab
 from captcha_fastai.reader import Reader, save_reader
 from captcha_fastai.synth import CaptchaStyle, draw_captcha
 from captcha_fastai.weights import saved_spec, shipped_weights
+from test_archs import SMALL
 
 CHARS = string.digits+'+='
 SIZES = [(25, 80), (50, 200), (80, 600), (50, 200), (20, 300)]
@@ -133,8 +134,28 @@ def test_data_of_a_height(folder):
     from captcha_fastai.loaders import CaptchaDataLoaders
     dls = CaptchaDataLoaders.from_folder(folder, size=(50, None), bs=8, label_func=lambda o: o.stem[:4])
     assert tuple(dls.one_batch()[0].shape[1:]) == (1, 50, 160) and dls.report.size == (50, 160)
+    assert dls.report.keep_shape and 'in their shape on 50x160' in str(dls.report)
     with pytest.raises(CaptchaError, match='size is'):
         CaptchaDataLoaders.from_folder(folder, size=(None, 50), label_func=lambda o: o.stem[:4])
+
+
+@pytest.mark.parametrize('arch', own_archs)
+def test_pictures_keep_their_shape_in_every_arch(arch, folder, tmp_path):
+    "A reader sees what the model was trained on: the picture in its shape, and paper on its right"
+    from captcha_fastai.all import CaptchaDataLoaders, captcha_learner
+    how = dict(size=(50, 208), keep_shape=True, bs=4, label_func=lambda o: o.stem[:4], batch_tfms=[], seed=0)
+    dls = CaptchaDataLoaders.from_folder(folder, **how)
+    args = SMALL[arch] if arch != 'crnn' else SMALL[arch] | dict(body='resnet18')
+    learn = captcha_learner(dls, arch, pretrained=False, arch_args=args)
+    reader = Reader.from_learner(learn)   # raises if the two don't agree
+    reader.save(tmp_path/'r')
+    assert json.loads((tmp_path/'r'/'reader.json').read_text())['format_version'] == 4
+    again, files = Reader.load(tmp_path/'r', device='cpu'), sorted(folder.glob('*.png'))
+    assert again.spec.keep_shape and '208x50 in their shape' in repr(again)
+    assert [o.text for o in again.read(files)] == [o.text for o in reader.read(files)]
+    item = dls.valid_ds.items[0][0]
+    assert torch.equal(torch.from_numpy(np.array(dls.valid_ds[0][0]))[None], again.tensor(item))
+    assert not np.ptp(again.tensor(files[0])[0, :, 160:])   # paper
 
 
 def test_training_from_it(reader, folder, tmp_path):
@@ -144,5 +165,5 @@ def test_training_from_it(reader, folder, tmp_path):
     (tmp_path/'labels.csv').write_text('\n'.join(['file,text', *rows]))
     made = train_reader(tmp_path/'labels.csv', tmp_path/'out', reader=tmp_path/'start', epochs=1, bs=8,
                         log=lambda s: None)
-    assert made.reader.spec.size == (50, 160) and made.learn.started.known == '0123'
+    assert made.reader.spec.size == (50, 160) and made.reader.spec.keep_shape and made.learn.started.known == '0123'
     assert len(Reader.load(tmp_path/'out').read([rows[0].split(',')[0]])) == 1
