@@ -7,6 +7,7 @@ Modules:
 - `captcha_fastai.annotate`: Labels by hand, with a reader that proposes: Enter where it is right, and the pictures it is least sure of come first
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights
 - `captcha_fastai.atlas`: Every letter of every font, as distances to its outline: an atlas that can be drawn at any size without a font
+- `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
@@ -44,6 +45,7 @@ Modules:
 - `captcha_fastai.search`: The most probable text of a whole batch of pictures at once, of all texts or of those that a rule allows
 - `captcha_fastai.show`: How results are shown: what was read, right or wrong, and what it cost
 - `captcha_fastai.speed`: What makes a training faster on the machine at hand, and keeps its memory flat: bfloat16, fused steps, CUDA graphs
+- `captcha_fastai.stages`: Strided convolutions and residual blocks, and how often the width may be halved: what the package's nets see with
 - `captcha_fastai.styles`: Any style at random, and the style of your own pictures, found without a label
 - `captcha_fastai.synth`: Labelled pictures, as many as we like, made on the spot and without a network
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words

@@ -16,6 +16,8 @@ from captcha_fastai.resample import *
 from captcha_fastai.archs import *
 from captcha_fastai.weights import *
 from captcha_fastai.classifier import *
+from captcha_fastai.bodies import *
+from captcha_fastai.stages import *
 from captcha_fastai.crnn import *
 from captcha_fastai.transformer import *
 from captcha_fastai.reader import *
