@@ -15,10 +15,13 @@ from captcha_fastai.losses import *
 from captcha_fastai.resample import *
 from captcha_fastai.archs import *
 from captcha_fastai.weights import *
+from captcha_fastai.fields import *
 from captcha_fastai.classifier import *
 from captcha_fastai.bodies import *
 from captcha_fastai.stages import *
 from captcha_fastai.crnn import *
+from captcha_fastai.blocks import *
+from captcha_fastai.writing import *
 from captcha_fastai.transformer import *
 from captcha_fastai.reader import *
 from captcha_fastai.bulk import *
@@ -36,6 +39,9 @@ from captcha_fastai.synth import *
 from captcha_fastai.styles import *
 from captcha_fastai.vision import *
 from captcha_fastai.labels import *
+from captcha_fastai.items import *
+from captcha_fastai.held import *
+from captcha_fastai.augment import *
 from captcha_fastai.data import *
 from captcha_fastai.loaders import *
 from captcha_fastai.metrics import *
