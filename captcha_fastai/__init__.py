@@ -11,6 +11,7 @@ Modules:
 - `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
 - `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
+- `captcha_fastai.calibration`: May a confidence be believed? Reliability, its error, and a temperature that mends it
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once
@@ -21,6 +22,7 @@ Modules:
 - `captcha_fastai.data`: From a folder of labelled pictures to batches: first by hand, then by fastai's DataBlock, then in one line
 - `captcha_fastai.decode`: From a score for every column of a picture to a text: the most probable one, of all or of those that you allow
 - `captcha_fastai.device`: What this machine computes fastest with, and how to share it with others
+- `captcha_fastai.edits`: How far a reading is from the truth, and which character was taken for which
 - `captcha_fastai.evaluate`: Tables of predictions judged: accuracy with intervals, paired tests, slices, and how far to trust a confidence
 - `captcha_fastai.evidence`: Is a trained reader better than the one that it started from, and what do sure readings show that labels do not?
 - `captcha_fastai.faults`: Small learners that work, and twenty-six ways to break them, to see what each fault does and who finds it
@@ -29,6 +31,7 @@ Modules:
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
 - `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
+- `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
 - `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
@@ -53,6 +56,7 @@ Modules:
 - `captcha_fastai.stages`: Strided convolutions and residual blocks, and how often the width may be halved: what the package's nets see with
 - `captcha_fastai.styles`: Any style at random, and the style of your own pictures, found without a label
 - `captcha_fastai.synth`: Labelled pictures, as many as we like, made on the spot and without a network
+- `captcha_fastai.tables`: Tables of predictions judged, as a whole and part by part: how many right, and which errors
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words
 - `captcha_fastai.train`: The whole of a training in one call: labelled pictures in, a saved reader out, and nothing lost by a stop on the way
 - `captcha_fastai.transformer`: An encoder that looks at the picture, a decoder that writes the text one character after the other

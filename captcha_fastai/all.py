@@ -44,7 +44,11 @@ from captcha_fastai.held import *
 from captcha_fastai.augment import *
 from captcha_fastai.data import *
 from captcha_fastai.loaders import *
+from captcha_fastai.edits import *
 from captcha_fastai.metrics import *
+from captcha_fastai.intervals import *
+from captcha_fastai.tables import *
+from captcha_fastai.calibration import *
 from captcha_fastai.speed import *
 from captcha_fastai.progress import *
 from captcha_fastai.normalize import *
