@@ -60,6 +60,7 @@ Modules:
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words
 - `captcha_fastai.train`: The whole of a training in one call: labelled pictures in, a saved reader out, and nothing lost by a stop on the way
 - `captcha_fastai.transformer`: An encoder that looks at the picture, a decoder that writes the text one character after the other
+- `captcha_fastai.trials`: Many trainings by Ray Tune: settings drawn from a space, the hopeless stopped early, a table of what came out
 - `captcha_fastai.tune`: Which learning rate, how many layers? Many short trainings, the hopeless ones stopped early: a search with Ray Tune
 - `captcha_fastai.vision`: The types by which fastai holds and shows captchas and their texts
 - `captcha_fastai.watch`: Two checks of a model that may not learn: on eight pictures before training, and after each epoch during it
