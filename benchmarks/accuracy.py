@@ -14,7 +14,7 @@ with.
 from common import RESULTS, graphs, labelled, log, numbers, parser, refused, tutorial, tutorial_augment
 from captcha_fastai.archs import get_arch
 from captcha_fastai.loaders import untar_captchas
-from captcha_fastai.evaluate import accuracy_table
+from captcha_fastai.tables import accuracy_table
 from captcha_fastai.folds import k_fold
 
 def folder_name(args, arch):

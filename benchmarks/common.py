@@ -90,7 +90,7 @@ def md_head(*names, right=False):
 
 def percent(k, n, digits=2):
     "`k` of `n` in percent, with Wilson's interval"
-    from captcha_fastai.evaluate import wilson
+    from captcha_fastai.intervals import wilson
     share,low,high = (f'{100*o:.{digits}f}' for o in (k/n, *wilson(k, n)))
     return f'{share} % ({low} to {high})'
 

@@ -21,7 +21,7 @@ from fastai.data.all import IndexSplitter
 from captcha_fastai.core import Vocab
 from captcha_fastai.crnn import crnn, crnn_small
 from captcha_fastai.loaders import CaptchaDataLoaders
-from captcha_fastai.data import captcha_augment
+from captcha_fastai.augment import captcha_augment
 from captcha_fastai.files import atomic_write
 from captcha_fastai.folds import fold_of
 from captcha_fastai.labels import captcha_label

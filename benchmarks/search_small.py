@@ -17,7 +17,7 @@ import torch
 from captcha_fastai.core import Vocab
 from captcha_fastai.crnn import crnn_small
 from captcha_fastai.ctc import ctc_log_prob
-from captcha_fastai.data import captcha_augment
+from captcha_fastai.augment import captcha_augment
 from captcha_fastai.folds import load_folds
 
 strong = dict(max_rotate=4, max_lighting=.2, max_scale=.1, max_shear=.1)

@@ -14,7 +14,7 @@ from common import (RESULTS, chosen, fold_arms, folder_of, labelled, md_head, md
 import pandas as pd
 from captcha_fastai.core import Vocab
 from captcha_fastai.pictures import open_picture
-from captcha_fastai.evaluate import wilson
+from captcha_fastai.intervals import wilson
 from captcha_fastai.folds import load_folds
 from captcha_fastai.transformer import captcha_transformer
 

@@ -7,7 +7,11 @@ Modules:
 - `captcha_fastai.annotate`: Labels by hand, with a reader that proposes: Enter where it is right, and the pictures it is least sure of come first
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights
 - `captcha_fastai.atlas`: Every letter of every font, as distances to its outline: an atlas that can be drawn at any size without a font
+- `captcha_fastai.augment`: Each picture a little differently every time it is shown: the augmentation of a batch of text
+- `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
+- `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
+- `captcha_fastai.calibration`: May a confidence be believed? Reliability, its error, and a temperature that mends it
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once
@@ -18,12 +22,17 @@ Modules:
 - `captcha_fastai.data`: From a folder of labelled pictures to batches: first by hand, then by fastai's DataBlock, then in one line
 - `captcha_fastai.decode`: From a score for every column of a picture to a text: the most probable one, of all or of those that you allow
 - `captcha_fastai.device`: What this machine computes fastest with, and how to share it with others
+- `captcha_fastai.edits`: How far a reading is from the truth, and which character was taken for which
 - `captcha_fastai.evaluate`: Tables of predictions judged: accuracy with intervals, paired tests, slices, and how far to trust a confidence
 - `captcha_fastai.evidence`: Is a trained reader better than the one that it started from, and what do sure readings show that labels do not?
 - `captcha_fastai.faults`: Small learners that work, and twenty-six ways to break them, to see what each fault does and who finds it
+- `captcha_fastai.fields`: Which pixels a cell of a map can see: receptive fields, from kernels, strides and paddings
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
+- `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
+- `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
+- `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
@@ -44,14 +53,18 @@ Modules:
 - `captcha_fastai.search`: The most probable text of a whole batch of pictures at once, of all texts or of those that a rule allows
 - `captcha_fastai.show`: How results are shown: what was read, right or wrong, and what it cost
 - `captcha_fastai.speed`: What makes a training faster on the machine at hand, and keeps its memory flat: bfloat16, fused steps, CUDA graphs
+- `captcha_fastai.stages`: Strided convolutions and residual blocks, and how often the width may be halved: what the package's nets see with
 - `captcha_fastai.styles`: Any style at random, and the style of your own pictures, found without a label
 - `captcha_fastai.synth`: Labelled pictures, as many as we like, made on the spot and without a network
+- `captcha_fastai.tables`: Tables of predictions judged, as a whole and part by part: how many right, and which errors
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words
 - `captcha_fastai.train`: The whole of a training in one call: labelled pictures in, a saved reader out, and nothing lost by a stop on the way
 - `captcha_fastai.transformer`: An encoder that looks at the picture, a decoder that writes the text one character after the other
+- `captcha_fastai.trials`: Many trainings by Ray Tune: settings drawn from a space, the hopeless stopped early, a table of what came out
 - `captcha_fastai.tune`: Which learning rate, how many layers? Many short trainings, the hopeless ones stopped early: a search with Ray Tune
 - `captcha_fastai.vision`: The types by which fastai holds and shows captchas and their texts
 - `captcha_fastai.watch`: Two checks of a model that may not learn: on eight pictures before training, and after each epoch during it
-- `captcha_fastai.weights`: What a saved model is, what is checked before it is believed, and how a model for another alphabet starts from it"""
+- `captcha_fastai.weights`: What a saved model is, what is checked before it is believed, and how a model for another alphabet starts from it
+- `captcha_fastai.writing`: The best texts of a model that writes one character after the other: beam search, a batch at a time"""
 
 __version__ = "0.1.0"

@@ -21,10 +21,12 @@ import math
 import torch
 from torch import nn
 
-from .core import CaptchaError, Vocab
-from .archs import Recipe, captcha_arch, evaluating, plain_args, some_size
+from .core import Vocab
+from .archs import Recipe, captcha_arch, plain_args, some_size
 from .weights import shipped_weights
 from .classifier import feature_shape
+from .bodies import named_body
+from .stages import ResBlock, conv_layer, strided, strides
 
 # %% ../nbs/course/07_crnn.ipynb #005865af
 class ToSequence(nn.Module):
@@ -84,102 +86,6 @@ def crnn_splitter(
     "Parameter groups for training a pretrained body more slowly, or not at all"
     return [list(m.body.parameters()), [*m.neck.parameters(), *m.head.parameters()]]
 
-# %% ../nbs/course/07_crnn.ipynb #d871ca20
-def _why(e): return next(iter(str(e).splitlines()), type(e).__name__)
-
-def _net(name, make, pretrained):
-    "A whole model; the line that says why there are no weights"
-    try: return make()
-    except OSError as e:
-        if not pretrained: raise
-        raise CaptchaError(f"can't get the ImageNet weights of {name}: {_why(e)}; try again with a network, or leave "
-                           "pretrained out") from None
-
-def _narrow(name, columns, w):
-    return CaptchaError(f"{name} has few layers or none that leave {columns} columns of a picture {w} pixels wide; "
-                        "give wider pictures")
-
-def _layers(net):
-    "The layers of a classifier one after the other, those of its `nn.Sequential`s too"
-    for o in net.children(): yield from o if isinstance(o, nn.Sequential) else [o]
-
-def _first_layers(
-    name:str,       # Of the model, for the message
-    net:nn.Module,  # A classifier
-    x,              # `(1,c,h,w)` empty picture
-    columns:int,    # Columns to keep at least
-)->nn.Sequential:   # `(bs,c,h,w)` to `(bs,nf,h',w')`
-    "As many layers of a classifier as leave so many columns"
-    kept,w = [],x.shape[-1]
-    with torch.no_grad(), evaluating(net):
-        for layer in _layers(net):
-            if isinstance(layer, (nn.AdaptiveAvgPool2d,nn.Linear)): break
-            try: x = layer(x)
-            except RuntimeError: break   # nothing is left of the height
-            if x.ndim!=4 or x.shape[-1]<columns: break
-            kept.append(layer)
-    if sum(p.ndim==4 for o in kept for p in o.parameters())<4: raise _narrow(name, columns, w)
-    return nn.Sequential(*kept)
-
-def _of_torchvision(name, size, channels, columns, pretrained, cut):
-    "A model of torchvision, cut off"
-    from difflib import get_close_matches
-    from fastai.vision.learner import create_body
-    from torchvision import models
-    known = models.list_models(module=models)
-    if name not in known:
-        near = ' or '.join(get_close_matches(name, known, 2)) or 'resnet18'
-        raise CaptchaError(f"torchvision has no classifier {name!r}; name one, such as {near}, or one of timm as "
-                           "'timm:NAME'")
-    net = _net(name, lambda: models.get_model(name, weights='DEFAULT' if pretrained else None), pretrained)
-    if any('Attention' in type(m).__name__ for m in net.modules()):
-        raise CaptchaError(f"{name} works on tokens and leaves no columns; name a model of convolutions")
-    x,whole = torch.zeros(1, channels, *size),sum(p.numel() for p in net.parameters())
-    if cut is None: cut = lambda m: _first_layers(name, m, x, columns)
-    body = create_body(net, n_in=channels, pretrained=pretrained, cut=cut)
-    if whole>2*sum(p.numel() for p in body.parameters())+2**25:   # `weights` refuses to make it again
-        raise CaptchaError(f"{name} is mostly its classifier, which is cut off; name a model with less behind its body")
-    return body
-
-# %% ../nbs/course/07_crnn.ipynb #b243a144
-class TimmBody(nn.Module):
-    "One map of a timm model: `(bs,c,h,w)` to `(bs,nf,h',w')`"
-    def __init__(self,
-        net:nn.Module,  # Made with `features_only=True`, and one index
-    ):
-        super().__init__()
-        self.net = net
-    def forward(self, x): return self.net(x)[0]
-
-def _of_timm(name, size, channels, columns, pretrained):
-    "A model of timm, up to the last map that is wide enough"
-    try: import timm
-    except ImportError: raise CaptchaError(f"{name} is a model of timm, which is missing: pip install timm") from None
-    if not timm.is_model(name): raise CaptchaError(f"timm has no model {name!r}; timm.list_models() names all")
-    def make(**kwargs): return timm.create_model(name, in_chans=channels, features_only=True, **kwargs)
-    try: info = make().feature_info
-    except (RuntimeError,AttributeError) as e: raise CaptchaError(f"timm:{name} gives no maps: {_why(e)}") from None
-    wide = [i for i,r in enumerate(info.reduction()) if -(-size[1]//r)>=columns]
-    if not wide: raise _narrow(name, columns, size[1])
-    body = TimmBody(_net(name, lambda: make(pretrained=pretrained, out_indices=wide[-1:]), pretrained))
-    if feature_shape(body, size, channels)[0]!=info.channels()[wide[-1]]:
-        raise CaptchaError(f"timm:{name} leaves no columns; name a model of convolutions")
-    return body
-
-# %% ../nbs/course/07_crnn.ipynb #01af70ca
-def named_body(
-    name:str,         # 'resnet18', or 'timm:NAME'
-    size:tuple,       # (h,w) of the pictures in pixels
-    channels:int,     # Channels of the pictures
-    columns:int,      # Columns to keep at least
-    pretrained=False, # ImageNet weights?
-    cut:int=None,     # Children of a torchvision model to keep; as many layers as leave `columns` if `None`
-)->nn.Module:         # `(bs,c,h,w)` to `(bs,nf,h',w')`
-    "The first layers of a model of torchvision or timm"
-    if not isinstance(name, str): raise CaptchaError(f"body is the name of a model, as 'resnet18', not {name!r}")
-    if name.startswith('timm:'): return _of_timm(name[5:], size, channels, columns, pretrained)
-    return _of_torchvision(name, size, channels, columns, pretrained, cut)
-
 # %% ../nbs/course/07_crnn.ipynb #e14c453b
 @captcha_arch(Recipe(epochs=60, lr=3e-3, bs=8), splitter=crnn_splitter, rows=('head.1',))
 def crnn(
@@ -206,31 +112,6 @@ def crnn(
     start_blank(scores, T, width)
     return CRNN(body, neck, nn.Sequential(nn.Dropout(drop), scores))
 
-# %% ../nbs/course/07_crnn.ipynb #c4a10e04
-def conv_layer(
-    ni:int,             # Channels in
-    nf:int,             # Channels out
-    stride:int|tuple=1, # Of the convolution; a pair is (vertical, horizontal)
-    act:bool=True,      # A ReLU at the end?
-)->nn.Sequential:       # `(bs,ni,h,w)` to `(bs,nf,h',w')`
-    "A 3x3 convolution, a batch norm and a ReLU, with the first weights of fastai's `ConvLayer`"
-    conv = nn.Conv2d(ni, nf, 3, stride=stride, padding=1, bias=False)
-    if act: nn.init.kaiming_uniform_(conv.weight)
-    norm = nn.BatchNorm2d(nf)
-    nn.init.constant_(norm.bias, 1e-3)
-    return nn.Sequential(conv, norm, nn.ReLU()) if act else nn.Sequential(conv, norm)
-
-# %% ../nbs/course/07_crnn.ipynb #2dd10a55
-class ResBlock(nn.Module):
-    "Two 3x3 convolutions and a shortcut (He et al. 2015): `(bs,nf,h,w)` to the same shape"
-    def __init__(self,
-        nf:int,    # Channels
-    ):
-        super().__init__()
-        self.convs = nn.Sequential(conv_layer(nf, nf), conv_layer(nf, nf, act=False))
-        self.act = nn.ReLU(inplace=True)
-    def forward(self, x): return self.act(x + self.convs(x))
-
 # %% ../nbs/course/07_crnn.ipynb #2539a41e
 class SkipBiLSTM(nn.Module):
     "Normalised columns beside what a `BiLSTM` makes of them: `(bs, T, n_in)` to `(bs, T, n_in+2*n_hidden)`"
@@ -243,32 +124,6 @@ class SkipBiLSTM(nn.Module):
     def forward(self, x):
         x = self.norm(x.transpose(1,2)).transpose(1,2)  # BatchNorm1d wants (bs, features, T)
         return torch.cat([x, self.lstm(x)], dim=-1)
-
-# %% ../nbs/course/07_crnn.ipynb #a42cdda7
-def strides(
-    size:tuple,        # (h,w) of the pictures in pixels
-    n:int,             # Stages
-    columns:int,       # Columns to keep at least
-    most:int=3,        # Most halvings of the width
-)->list:               # (vertical, horizontal) stride of each stage
-    "Strides for `n` stages that halve the height while it lasts, the width `most` times and while `columns` remain"
-    h,w = size
-    res = []
-    for i in range(n):
-        sh = 2 if h>2 else 1
-        sw = 2 if i<most and (w+1)//2>=columns else 1
-        h,w = (h+sh-1)//sh,(w+sw-1)//sw    # rounded up, as a strided convolution does
-        res.append((sh,sw))
-    return res
-
-def strided(
-    size:tuple,        # (h,w) in pixels
-    steps:list,        # From `strides`
-)->tuple:              # (h,w) of the map behind all stages
-    "What is left of a picture: each stage divides by its stride and rounds up, as a padded convolution does"
-    h,w = size
-    for sh,sw in steps: h,w = (h+sh-1)//sh,(w+sw-1)//sw
-    return h,w
 
 # %% ../nbs/course/07_crnn.ipynb #6cc94776
 @captcha_arch(Recipe(epochs=16, lr=3e-3, bs=32, pct_start=.1),

@@ -50,6 +50,7 @@ def _best_sum(score, texts):
     best = torch.where(same, score[:,None], -math.inf).logsumexp(-1).argmax(1)
     return texts[torch.arange(len(texts), device=texts.device), best]
 
+# %% ../nbs/course/06_decode.ipynb #caf7f240
 @torch.no_grad()
 def path_beam_decode(
     log_probs:Tensor,       # `(bs, T, V)` log-probabilities, class 0 the blank

@@ -20,7 +20,7 @@ from pathlib import Path
 from fastai.data.transforms import get_image_files
 from .adapt import pseudo_labels, told
 from .core import CaptchaError
-from .evaluate import wilson
+from .intervals import wilson
 from .reader import Reader
 
 # %% ../nbs/library/evidence.ipynb #e35a4d35

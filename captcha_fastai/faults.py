@@ -28,8 +28,8 @@ from captcha_fastai.losses import CTCLoss, TokenLoss, real_steps, shift_targets
 from captcha_fastai.fits import FitsCheck
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.crnn import BiLSTM, crnn_small
-from captcha_fastai.transformer import (Attention, CaptchaTransformer, DecoderBlock, EncoderBlock,
-                                        PositionalEmbedding, captcha_transformer)
+from captcha_fastai.blocks import Attention, DecoderBlock, EncoderBlock, PositionalEmbedding
+from captcha_fastai.transformer import CaptchaTransformer, captcha_transformer
 
 # %% ../nbs/library/faults.ipynb #75d99caa
 small_style = CaptchaStyle(size=(16,48), fonts=('DejaVuSans-Bold',), font_px=(13,15), base=(.74,.82), rotate=(-8,8),

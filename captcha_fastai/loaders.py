@@ -33,7 +33,10 @@ from .pictures import checked_size, picture_files, picture_name
 from .resample import common_width
 from .labels import (captcha_label, check_data, common_size, label_text, one_text_each,
                                    portable, read_labels)
-from .data import (CaptchaDL, OpenPicture, PictureBlock, CaptchaBlock, captcha_augment)
+from .augment import captcha_augment
+from .held import CaptchaDL
+from .data import CaptchaBlock, PictureBlock
+from .items import OpenPicture
 
 # %% ../nbs/library/loaders.ipynb #8375fa1b
 def _cell(row, col): return row.iloc[col] if isinstance(col, int) and col<len(row) else row[col]

@@ -21,7 +21,7 @@ from fastai.basics import Normalize
 from fastcore.all import risinstance
 from torch import Tensor
 
-from .data import CaptchaDL
+from .held import CaptchaDL
 
 # %% ../nbs/library/normalize.ipynb #63e37a0d
 class LearnerNormalize(Normalize):

@@ -28,7 +28,7 @@ from .core import CaptchaError
 from .pictures import picture_files
 from .crnn import crnn_small
 from .loaders import CaptchaDataLoaders
-from .evaluate import wilson
+from .intervals import wilson
 from .files import WorkFolder, file_sha256, files_digest
 from .labels import doubtful_labels, load_labels, scan_pictures
 from .learner import captcha_learner, recipe_bs, recipe_for

@@ -15,113 +15,20 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/course/transformer.html.md
 __all__ = ['captcha_transformer', 'cross_attention', 'show_cross_attention']
 
 # %% ../nbs/course/09_transformer.ipynb #ac7245aa
-import math
-import warnings
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from fastcore.basics import patch
 
 from .core import CaptchaError, Vocab
-from .rules import Automaton, Constraint
+from .rules import Constraint
 from .search import Beams
 from .losses import TokenLoss, shift_targets
 from .archs import Recipe, captcha_arch, evaluating
-from .crnn import ResBlock, conv_layer, strided, strides
-
-# %% ../nbs/course/09_transformer.ipynb #eeef1871
-class Attention(nn.Module):
-    "Multi-head attention (Vaswani et al. 2017): queries `(bs,n,d)` and the keys of `(bs,m,d)` to `(bs,n,d)`"
-    keep = False   # Leave the weights of each pass in `weights`, `(bs,heads,n,m)`? `keep_attention` sets it
-    def __init__(self,
-        d:int,          # Features
-        n_heads:int,    # Heads; must divide `d`
-        drop:float=0.,  # Dropout of the weights
-    ):
-        super().__init__()
-        if d%n_heads:
-            raise CaptchaError(f"{d} features can't be split among {n_heads} heads; take a multiple of {n_heads}")
-        self.n_heads,self.drop,self.weights = n_heads,drop,None
-        self.q,self.kv,self.out = nn.Linear(d, d),nn.Linear(d, 2*d),nn.Linear(d, d)
-
-    def heads(self, x): return x.unflatten(-1, (self.n_heads,-1)).transpose(1,2)
-
-    def keys_values(self,
-        x,   # `(bs,m,d)`: the places to look at
-    ):       # Keys and values, `(bs,heads,m,d/heads)` each
-        return tuple(self.heads(o) for o in self.kv(x).chunk(2, -1))
-
-    def forward(self,
-        x,             # `(bs,n,d)`: the places that ask
-        kv,            # From `keys_values`
-        causal=False,  # May place `i` look at places 0 to `i` only?
-    ):
-        q = self.heads(self.q(x))
-        o = (self._kept if self.keep else self._fused)(q, *kv, causal)
-        return self.out(o.transpose(1,2).flatten(2))
-
-    def _fused(self, q, k, v, causal):
-        drop = self.drop if self.training else 0.
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=drop)
-
-    def _kept(self, q, k, v, causal):
-        scores = q@k.mT/math.sqrt(q.shape[-1])
-        if causal:
-            later = scores.new_ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-            scores = scores.masked_fill(later, -math.inf)
-        weights = scores.softmax(-1)
-        self.weights = weights.detach()
-        return weights@v
-
-# %% ../nbs/course/09_transformer.ipynb #29da6f6e
-def feed_forward(d, d_ff, drop):
-    return nn.Sequential(nn.Linear(d, d_ff), nn.ReLU(), nn.Dropout(drop), nn.Linear(d_ff, d))
-
-class EncoderBlock(nn.Module):
-    "Self-attention and a feed-forward net, each with pre-norm and residual: `(bs,n,d)` to the same"
-    def __init__(self,
-        d:int,          # Features
-        n_heads:int,    # Heads of the attention
-        d_ff:int,       # Features within the feed-forward net
-        drop:float=0.,  # Dropout
-    ):
-        super().__init__()
-        self.norm1,self.attn = nn.LayerNorm(d),Attention(d, n_heads, drop)
-        self.norm2,self.ff = nn.LayerNorm(d),feed_forward(d, d_ff, drop)
-        self.drop = nn.Dropout(drop)
-
-    def forward(self, x):
-        h = self.norm1(x)
-        x = x + self.drop(self.attn(h, self.attn.keys_values(h)))
-        return x + self.drop(self.ff(self.norm2(x)))
-
-# %% ../nbs/course/09_transformer.ipynb #9e0e46ee
-class DecoderBlock(nn.Module):
-    "Causal self-attention, cross-attention and a feed-forward net, each with pre-norm and residual"
-    def __init__(self,
-        d:int,          # Features
-        n_heads:int,    # Heads of each attention
-        d_ff:int,       # Features within the feed-forward net
-        drop:float=0.,  # Dropout
-    ):
-        super().__init__()
-        self.norm1,self.norm2,self.norm3 = nn.LayerNorm(d),nn.LayerNorm(d),nn.LayerNorm(d)
-        self.self_attn,self.cross_attn = Attention(d, n_heads, drop),Attention(d, n_heads, drop)
-        self.ff,self.drop = feed_forward(d, d_ff, drop),nn.Dropout(drop)
-
-    def forward(self,
-        x,           # `(bs,n,d)`: all steps, or the one that follows on `past`
-        memory,      # Keys and values of the picture, from `cross_attn.keys_values`
-        past=None,   # Keys and values of the steps so far
-    ):               # `(bs,n,d)`, keys and values of all steps
-        h = self.norm1(x)
-        kv = self.self_attn.keys_values(h)
-        if past is not None: kv = tuple(torch.cat(o, 2) for o in zip(past, kv))
-        x = x + self.drop(self.self_attn(h, kv, causal=past is None))
-        x = x + self.drop(self.cross_attn(self.norm2(x), memory))
-        return x + self.drop(self.ff(self.norm3(x))),kv
+from .stages import ResBlock, conv_layer, strided, strides
+from .blocks import (Attention, DecoderBlock, EncoderBlock, PositionalEmbedding,  # noqa: F401
+                                   keep_attention, sinusoidal)
+from .writing import beam_search, warn_untaught, writable
 
 # %% ../nbs/course/09_transformer.ipynb #0caab378
 def picture_stem(
@@ -144,38 +51,7 @@ def picture_stem(
         nf = n
     return nn.Sequential(*layers),(nf,*strided(size, steps))
 
-# %% ../nbs/course/09_transformer.ipynb #e04d2e58
-def sinusoidal(
-    n:int,   # Places
-    d:int,   # Features, even
-)->Tensor:   # `(n,d)`
-    "Sines and cosines of wave lengths from 2π up to 20000π places (Vaswani et al. 2017)"
-    if d%2: raise CaptchaError(f"sines and cosines come in pairs: {d} features must be even")
-    angle = torch.arange(n)[:,None]/10000**(torch.arange(0, d, 2)/d)
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
-
-class PositionalEmbedding(nn.Module):
-    "What is added to the vectors of `n` places so that they know where they are: `(n,d)`"
-    def __init__(self,
-        n:int,            # Places
-        d:int,            # Features
-        sine:bool=False,  # Waves, not parameters?
-    ):
-        super().__init__()
-        # waves no louder than what they are added to
-        if sine: self.register_buffer('table', .1*sinusoidal(n, d), persistent=False)
-        else: self.table = nn.Parameter(torch.randn(n, d)*.02)
-    def forward(self): return self.table
-
 # %% ../nbs/course/09_transformer.ipynb #f5303f03
-def _untaught(out, training):
-    "What was written free-running, with a warning on its way if somebody trains by it"
-    def warn(grad):
-        warnings.warn("a model that writes is trained without being handed the label, and learns from its mistakes; "
-                      "add TeacherForcing() to the learner's cbs, as captcha_learner does", stacklevel=2)
-    if training and out.requires_grad and not torch.jit.is_tracing(): out.register_hook(warn)
-    return out
-
 class CaptchaTransformer(nn.Module):
     "Pictures `(bs,c,h,w)` to logits `(bs,width+1,V)`: one step for each character and one for the end of the text"
     def __init__(self,
@@ -202,40 +78,55 @@ class CaptchaTransformer(nn.Module):
         self.decoder = nn.ModuleList([DecoderBlock(*args) for _ in range(layers[1])])
         self.scores = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, n_out))
 
-    def encode(self, x):   # `(bs,c,h,w)` to `(bs,h'*w',d)`
-        cells = self.stem(x).permute(0,2,3,1)
-        if cells.shape[1:3]!=self.grid:
-            raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of {tuple(cells.shape[1:3])}, "
-                               f"the model knows the places of one of {self.grid}; "
-                               "give it pictures of the size it was made for")
-        x = self.proj(cells) + self.rows()[:,None] + self.columns()
-        return self.encoder(x.flatten(1,2))
+# %% ../nbs/course/09_transformer.ipynb #ad9bb060
+@patch
+def encode(self:CaptchaTransformer,
+    x,   # `(bs,c,h,w)`
+):       # `(bs,h'*w',d)`
+    "What the encoder makes of each cell of the picture"
+    cells = self.stem(x).permute(0,2,3,1)
+    if cells.shape[1:3]!=self.grid:
+        raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of {tuple(cells.shape[1:3])}, "
+                           f"the model knows the places of one of {self.grid}; "
+                           "give it pictures of the size it was made for")
+    x = self.proj(cells) + self.rows()[:,None] + self.columns()
+    return self.encoder(x.flatten(1,2))
 
-    def memory(self, x):   # `(bs,c,h,w)` to keys and values of the picture, a pair for each decoder block
-        encoded = self.encode(x)
-        return [o.cross_attn.keys_values(encoded) for o in self.decoder]
+@patch
+def memory(self:CaptchaTransformer,
+    x,   # `(bs,c,h,w)`
+):       # Keys and values of the picture, a pair for each decoder block
+    "What the decoder asks"
+    encoded = self.encode(x)
+    return [o.cross_attn.keys_values(encoded) for o in self.decoder]
 
-    def decode(self,
-        tokens,      # `(bs,n)` ids to read: all steps, or the one that follows on `past`
-        memory,      # From `memory`
-        past=None,   # Keys and values of the steps so far, a pair for each decoder block
-    ):               # Logits `(bs,n,V)`, and the `past` of the next step
-        at = past[0][0].shape[2] if past else 0
-        x,kept = self.embed(tokens) + self.places()[at:at+tokens.shape[1]],[]
-        for block,mem,kv in zip(self.decoder, memory, past or [None]*len(self.decoder)):
-            x,kv = block(x, mem, kv)
-            kept.append(kv)
-        return self.scores(x),kept
+# %% ../nbs/course/09_transformer.ipynb #9582f603
+@patch
+def decode(self:CaptchaTransformer,
+    tokens,      # `(bs,n)` ids to read: all steps, or the one that follows on `past`
+    memory,      # From `memory`
+    past=None,   # Keys and values of the steps so far, a pair for each decoder block
+):               # Logits `(bs,n,V)`, and the `past` of the next step
+    "Scores for the ids that follow"
+    at = past[0][0].shape[2] if past else 0
+    x,kept = self.embed(tokens) + self.places()[at:at+tokens.shape[1]],[]
+    for block,mem,kv in zip(self.decoder, memory, past or [None]*len(self.decoder)):
+        x,kv = block(x, mem, kv)
+        kept.append(kv)
+    return self.scores(x),kept
 
-    def forward(self,
-        x,           # `(bs,c,h,w)`
-        targ=None,   # `(bs,L)` padded ids to be taught by; written step by step if `None`
-    ):
-        if targ is None: return _untaught(self.write(self.memory(x)), self.training)
-        if targ.shape[1]>self.width:
-            raise CaptchaError(f"labels of {targ.shape[1]} places are too wide for a model "
-                               f"that writes {self.width} characters")
-        return self.decode(shift_targets(targ)[0], self.memory(x))[0]
+# %% ../nbs/course/09_transformer.ipynb #913bc8f5
+@patch
+def forward(self:CaptchaTransformer,
+    x,           # `(bs,c,h,w)`
+    targ=None,   # `(bs,L)` padded ids to be taught by; written step by step if `None`
+):                # Logits `(bs,width+1,V)`
+    "Taught by a label, or free-running"
+    if targ is None: return warn_untaught(self.write(self.memory(x)), self.training)
+    if targ.shape[1]>self.width:
+        raise CaptchaError(f"labels of {targ.shape[1]} places are too wide for a model "
+                           f"that writes {self.width} characters")
+    return self.decode(shift_targets(targ)[0], self.memory(x))[0]
 
 # %% ../nbs/course/09_transformer.ipynb #d997703d
 @patch
@@ -256,48 +147,18 @@ def write(self:CaptchaTransformer,
 
 # %% ../nbs/course/09_transformer.ipynb #2e6a554e
 @patch
-def _automaton(self:CaptchaTransformer,
-    constraint:Constraint,   # What a text may be
-    device,                  # Where the model runs
-)->Automaton:                # The table that the search walks
-    "The constraint's automaton; raises `CaptchaError` if its shortest text is too long for this model"
-    auto = constraint.automaton(self.embed.num_embeddings).to(device)
-    if auto.need[1]>self.width:
-        raise CaptchaError(f"{constraint} asks for more characters than the {self.width} that this model can write")
-    return auto
-
-@patch
 def _beams(self:CaptchaTransformer,
-    memory,                # From `memory`
-    beam:int,              # Texts to go on with
-    auto:Automaton=None,   # What a text may be; anything if `None`
-)->Beams:                  # All `beam` texts that are left
-    "Beam search, step by step"
-    bs,V,device = len(memory[0][0]),self.embed.num_embeddings,memory[0][0].device
-    memory = [tuple(o.repeat_interleave(beam, 0) for o in kv) for kv in memory]
-    score = torch.full((bs,beam), -math.inf, device=device)
-    score[:,0] = 0   # all beams are the same empty text: one of them goes on
-    ids,past = torch.zeros(bs, beam, 1, dtype=torch.int64, device=device),None
-    state,ended = torch.ones_like(ids[...,0]),torch.zeros_like(score, dtype=torch.bool)
-    stay = torch.full((V,), -math.inf, device=device)
-    stay[0] = 0      # an ended text goes on with 0, at no cost
-    first = beam*torch.arange(bs, device=device)[:,None]   # row of each picture's first beam
-    for i in range(self.width+1):
-        out,past = self.decode(ids[...,-1].view(-1,1), memory, past)
-        lp = F.log_softmax(out.float(), -1).view(bs, beam, V)
-        if auto is not None: lp = lp.masked_fill(~auto.options(state, self.width-i), -math.inf)
-        lp = torch.where(ended[...,None], stay, lp)
-        score,best = (score[...,None]+lp).flatten(1).topk(beam)
-        frm,token = best//V,best%V
-        ids = torch.cat([ids.gather(1, frm[...,None].expand(-1,-1,i+1)), token[...,None]], 2)
-        ended = ended.gather(1, frm) | (token==0)
-        if auto is not None: state = auto.table[state.gather(1, frm),token]
-        rows = (frm+first).flatten()
-        past = [tuple(o[rows] for o in kv) for kv in past]
-        if ended.all(): break
-    ids = ids[...,1:].masked_fill(score[...,None]==-math.inf, 0)
-    return Beams(F.pad(ids, (0,self.width+1-ids.shape[2])), score)
+    memory,      # From `memory`
+    beam:int,    # Texts to go on with
+    auto=None,   # From `writable`; anything if `None`
+)->Beams:        # All `beam` texts that are left
+    "Beam search with a picture's memory"
+    k = memory[0][0]
+    repeated = [tuple(o.repeat_interleave(beam, 0) for o in kv) for kv in memory]
+    def step(ids, past): return self.decode(ids, repeated, past)
+    return beam_search(step, len(k), beam, self.width, k.device, auto)
 
+# %% ../nbs/course/09_transformer.ipynb #f6089ebd
 @patch
 @torch.no_grad()
 def search(self:CaptchaTransformer,
@@ -308,7 +169,8 @@ def search(self:CaptchaTransformer,
 )->Beams:                         # `(bs,n_best,width+1)` ids and `(bs,n_best)` log-probabilities
     "The most probable texts, by beam search"
     if not 1<=n_best<=beam: raise CaptchaError(f"n_best must be from 1 to beam={beam}, not {n_best}")
-    auto = None if constraint is None else self._automaton(constraint, x.device)
+    auto = None
+    if constraint is not None: auto = writable(constraint, self.embed.num_embeddings, self.width, x.device)
     with evaluating(self): ids,log_probs = self._beams(self.memory(x), beam, auto)
     return Beams(ids[:,:n_best], log_probs[:,:n_best])
 
@@ -343,18 +205,6 @@ def captcha_transformer(
                            f"not width={width}, layers={tuple(layers)}")
     stem,shape = picture_stem(size, channels, tuple(widths), 2*width+1, patch)
     return CaptchaTransformer(stem, shape, len(vocab), width, d, n_heads, tuple(layers), d_ff, drop, sine)
-
-# %% ../nbs/course/09_transformer.ipynb #bd07a285
-@contextmanager
-def keep_attention(
-    model:nn.Module,   # With `Attention` layers
-):
-    "Within, each `Attention` leaves the weights of its last pass in `weights`; they are gone afterwards"
-    layers = [o for o in model.modules() if isinstance(o, Attention)]
-    for o in layers: o.keep = True
-    try: yield model
-    finally:
-        for o in layers: o.keep,o.weights = False,None
 
 # %% ../nbs/course/09_transformer.ipynb #c4a10e10
 def cross_attention(

@@ -27,7 +27,7 @@ from fastai.torch_core import no_random
 from .archs import evaluating
 from .metrics import captcha_accuracy
 from .fits import impossible_texts
-from .transformer import Attention
+from .blocks import Attention
 from .probes import Probe, causes, constant_loss, found_causes, grad_norms, teacher_of
 
 # %% ../nbs/library/watch.ipynb #037c0515
