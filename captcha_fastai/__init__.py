@@ -18,7 +18,7 @@ Modules:
 - `captcha_fastai.contract`: Does an arch of yours offer what the library needs? `check_arch` tries it, and names what is missing
 - `captcha_fastai.core`: Characters to ids and back, and the one error for what a user can put right
 - `captcha_fastai.crnn`: A convolutional body, a recurrent neck, an answer for each column: the classic, and a small one that learns fast
-- `captcha_fastai.ctc`: A model answers in every column, and a text is many such paths: how probable it is, and where its characters stand
+- `captcha_fastai.ctc`: A model answers in every column, and a text is many such paths: how probable it is, how it teaches, and where its characters stand
 - `captcha_fastai.data`: From a folder of labelled pictures to batches: first by hand, then by fastai's DataBlock, then in one line
 - `captcha_fastai.decode`: From a score for every column of a picture to a text: the most probable one, of all or of those that you allow
 - `captcha_fastai.device`: What this machine computes fastest with, and how to share it with others
@@ -34,6 +34,7 @@ Modules:
 - `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
 - `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
+- `captcha_fastai.lattice`: The lattice of the CTC lesson for a whole batch of texts: one sweep each way, the best path, and every rival of every character
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
 - `captcha_fastai.looks`: What a captcha may look like, as a table of numbers from which whole batches of looks are drawn
@@ -50,6 +51,7 @@ Modules:
 - `captcha_fastai.report`: How well a reader reads labelled pictures: figures, every reading beside its label, and a picture of both
 - `captcha_fastai.resample`: Pictures brought to another size by one formula, and the width at which a picture keeps its shape
 - `captcha_fastai.rules`: Five characters; digits only; two digits and three letters; one of these words: a rule as a table to walk
+- `captcha_fastai.scores`: What a model's scores and the ids of texts must be, before anybody works with them
 - `captcha_fastai.search`: The most probable text of a whole batch of pictures at once, of all texts or of those that a rule allows
 - `captcha_fastai.show`: How results are shown: what was read, right or wrong, and what it cost
 - `captcha_fastai.speed`: What makes a training faster on the machine at hand, and keeps its memory flat: bfloat16, fused steps, CUDA graphs

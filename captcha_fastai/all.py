@@ -8,6 +8,8 @@ from captcha_fastai.files import *
 from captcha_fastai.device import *
 from captcha_fastai.patterns import *
 from captcha_fastai.rules import *
+from captcha_fastai.scores import *
+from captcha_fastai.lattice import *
 from captcha_fastai.ctc import *
 from captcha_fastai.decode import *
 from captcha_fastai.search import *

@@ -1,0 +1,84 @@
+"Each lesson runs with the answers to its exercises, each right below its question; and has what a lesson ends with"
+import ast
+import json
+import re
+
+import pytest
+
+from conftest import ROOT, changes, contents, none, notebooks, tool
+
+FOLDED = re.compile(r'<details>.*?</details>', re.S)
+FENCED = re.compile(r'^```python\n(.*?)^```$', re.S | re.M)
+
+def source(cell): return ''.join(cell['source'])
+
+def answers(cell):
+    "The Python that is folded away in a markdown cell"
+    if cell['cell_type'] != 'markdown': return []
+    return [o for folded in FOLDED.findall(source(cell)) for o in FENCED.findall(folded)]
+
+def with_answers(nb):
+    "The notebook, each answer a code cell right behind the cell that it is folded in"
+    def more(cell): return [dict(cell_type='code', id=f"{cell['id'][:5]}-{i:02}", metadata={}, outputs=[],
+                                 execution_count=None, source=o) for i, o in enumerate(answers(cell))]
+    return {**nb, 'cells': [o for cell in nb['cells'] for o in (cell, *more(cell))]}
+
+def load(fn): return json.loads(fn.read_text(encoding='utf-8'))
+
+def lessons():
+    "The notebooks that have answers"
+    return [fn for fn in notebooks() if any(map(answers, load(fn)['cells']))]
+
+def run(tree, *args):
+    return tool('nbdev-test', '--n-workers', 2, '--timing', *args, tree/'nbs'/'course', cwd=tree,
+                OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
+
+def test_lessons_run_with_their_answers(tree, capsys):
+    "Here run the notebooks that `test_notebooks` leaves out"
+    names = {fn.name for fn in lessons()}
+    for fn in (tree/'nbs/course').glob('*.ipynb'):
+        if fn.name in names: fn.write_text(json.dumps(with_answers(load(fn))), encoding='utf-8')
+        else: fn.unlink()
+    before = contents(tree)
+    res = run(tree)
+    with capsys.disabled(): print(f'\n{res.stdout.strip()}')
+    assert res.returncode == 0, f'nbdev-test ended with {res.returncode}:\n{res.stdout}'
+    none([o for o in sorted(names) if f'{o}: ' not in res.stdout], 'nbdev-test did not run')
+    none(changes(before, contents(tree)), 'running the lessons changed or left files')
+
+def test_a_wrong_answer_is_found(tree):
+    def cell(kind, source): return dict(cell_type=kind, id=f'{len(source):08x}', metadata={}, source=source) | (
+        dict(outputs=[], execution_count=None) if kind == 'code' else {})
+    ask = 'How many?\n\n<details><summary>Answer</summary>\n\n```python\nassert len(three)==N\n```\n\n</details>\n'
+    for fn in (tree/'nbs/course').glob('*.ipynb'): fn.unlink()
+    for n in (3, 4):
+        nb = dict(cells=[cell('code', 'three = [1,2,3]'), cell('markdown', ask.replace('N', str(n)))], metadata={},
+                  nbformat=4, nbformat_minor=5)
+        (tree/'nbs/course/01_asked.ipynb').write_text(json.dumps(with_answers(nb)), encoding='utf-8')
+        res = run(tree)
+        assert (res.returncode == 0) == (n == 3), res.stdout
+    assert 'AssertionError' in res.stdout
+
+each = pytest.mark.parametrize('fn', lessons(), ids=lambda fn: fn.stem)
+
+@each
+def test_questions_and_exercises(fn):
+    "Five questions with five answers, two exercises or more, all folded, behind what we saw; answers are Python"
+    cells = load(fn)['cells']
+    text = '\n\n'.join(source(c) for c in cells if c['cell_type'] == 'markdown')
+    assert text.count('<details>') == text.count('</details>') == len(FOLDED.findall(text))
+    code = [o for c in cells for o in answers(c)]
+    assert len(code) >= 2
+    for o in code: ast.parse(o)
+    none([line for o in code for line in o.splitlines() if len(line) > 100], 'lines over 100 characters')
+    seen, _, asked = text.partition('\n## Questions')
+    assert '## What we saw' in seen
+    asked, _, _ = asked.partition('\n## ')
+    folded = FOLDED.search(asked)
+    assert folded, 'the answers to the questions are not folded'
+    for part in (asked[:folded.start()], folded[0]):
+        assert re.findall(r'^(\d)\. ', part, re.M) == list('12345')
+
+def test_there_are_lessons():
+    names = [fn.stem for fn in lessons()]
+    assert '01_first_reader' in names and all(fn.parent == ROOT/'nbs/course' for fn in lessons())
