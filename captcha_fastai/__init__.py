@@ -26,6 +26,7 @@ Modules:
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
+- `captcha_fastai.letters`: What a reading knows of its letters: how sure each one is, what else it could be, where it stands
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
 - `captcha_fastai.looks`: What a captcha may look like, as a table of numbers from which whole batches of looks are drawn
 - `captcha_fastai.losses`: What an output means and what it costs: CTC, cross entropy for each position, cross entropy for each token

@@ -18,6 +18,7 @@ from captcha_fastai.weights import *
 from captcha_fastai.classifier import *
 from captcha_fastai.crnn import *
 from captcha_fastai.transformer import *
+from captcha_fastai.letters import *
 from captcha_fastai.reader import *
 from captcha_fastai.bulk import *
 

@@ -181,6 +181,14 @@ def _tell_json(o):
     what = dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), error=o.error or None)
     print(json.dumps(what))
 
+def _shares(pairs): return [[o,round(p, 6)] for o,p in pairs or ()]
+
+def _tell_details(o):
+    chars = [dict(char=c.char, confidence=round(c.confidence, 6), others=_shares(c.others), span=c.span)
+             for c in o.chars or ()]
+    print(json.dumps(dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), chars=chars,
+                          n_best=_shares(o.n_best), error=o.error or None)))
+
 def _no_pictures(reader):
     "What to say where only one argument was given to captcha_read"
     is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
@@ -197,6 +205,8 @@ def captcha_read(
     min_confidence:float=0., # Decline to read below this confidence
     arch:_Arch=None,
     json:bool=False, # Print a JSON object a line instead: file, text, confidence, error
+    details:bool=False, # Likewise with chars, each with its confidence, others and span, and n_best: other texts
+    letter_confidence:float=0., # Put ? for each letter below this confidence
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import check_new_csv, expand_pictures, read_each, read_to_csv
@@ -205,11 +215,14 @@ def captcha_read(
     if not pictures: raise _refused(_no_pictures(reader))
     if csv: check_new_csv(csv)
     made,files = _load(reader, arch),expand_pictures(pictures)
+    closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
-    tell = _tell_json if json else _tell_reading
+    known |= closer
+    tell = _tell_details if details else _tell_json if json else _tell_reading
     if csv:
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
-                        pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence)
+                        pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
+                        **closer)
         try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
     else: readings = read_each(made, files, each=tell, **known)
