@@ -24,6 +24,7 @@ Modules:
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
+- `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.letters`: What a reading knows of its letters: how sure each one is, what else it could be, where it stands

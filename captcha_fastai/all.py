@@ -50,6 +50,7 @@ from captcha_fastai.probes import *
 from captcha_fastai.watch import *
 from captcha_fastai.faults import *
 from captcha_fastai.evaluate import *
+from captcha_fastai.interpret import *
 from captcha_fastai.folds import *
 from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
