@@ -14,7 +14,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/interpret.html.md"
 # %% auto #0
 __all__ = ['CaptchaInterpretation']
 
-# %% ../nbs/library/interpret.ipynb #4ef05504
+# %% ../nbs/library/interpret.ipynb #68e5526d
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from .learner import CaptchaLearner
 from .evaluate import char_table, confusions
 from .evaluate import slice_by as slices_of   # a method of that name is made below
 
-# %% ../nbs/library/interpret.ipynb #c9c05db7
+# %% ../nbs/library/interpret.ipynb #97915a68
 SURE,UNSURE,GREY = '#0050a0','#c04e00','#555555'   # blue and orange: told apart by those who can't tell red from green
 
 def percent(
@@ -91,7 +91,7 @@ def show(self:Reader,
     "Read a picture, and draw it with each letter over its pixels"
     return draw_reading(picture, self.read(picture, constraint=constraint, details=True)[0], truth=truth, **kwargs)
 
-# %% ../nbs/library/interpret.ipynb #c2951027
+# %% ../nbs/library/interpret.ipynb #a3d31d81
 def reader_of(
     learn,   # Made by `captcha_learner`
 )->Reader:
@@ -108,7 +108,7 @@ def show_reading(self:CaptchaLearner,
     "Read a picture by the model as it is now, and draw it with each letter over its pixels"
     return reader_of(self).show(picture, constraint, truth, **kwargs)
 
-# %% ../nbs/library/interpret.ipynb #b60b6a83
+# %% ../nbs/library/interpret.ipynb #0ab0bf04
 def picture_facts(
     files,            # Pictures, or whatever can be opened
 )->pd.DataFrame:      # A row each: width, height (pixels), darkness (0 white to 1 black), contrast (0 to 1)
@@ -140,7 +140,7 @@ def _distinct(names):
     n = seen.groupby(seen).cumcount()
     return [f'{o} ({k+1})' if k else o for o,k in zip(names, n)]
 
-# %% ../nbs/library/interpret.ipynb #2e6375c6
+# %% ../nbs/library/interpret.ipynb #0904d9e9
 class CaptchaInterpretation(Interpretation):
     "fastai's `Interpretation` for texts: the same calls for every model, and a table behind each view"
     def __init__(self, learn, dl, losses, act=None, table=None):
@@ -190,7 +190,7 @@ class CaptchaInterpretation(Interpretation):
         return draw_readings(reader_of(self.learn), [_items(self.dl)[i] for i in rows],
                              [self.table.text[i] for i in rows], ncols, size, **kwargs)
 
-# %% ../nbs/library/interpret.ipynb #d651a6f1
+# %% ../nbs/library/interpret.ipynb #671a4873
 def draw_readings(
     reader:Reader,   # Reads them
     pictures,        # Anything that it reads
@@ -215,7 +215,7 @@ def draw_readings(
         draw_reading(im, r, ax, t, size=size, **kwargs)
     return axs
 
-# %% ../nbs/library/interpret.ipynb #0767c805
+# %% ../nbs/library/interpret.ipynb #77c94450
 NONE = '∅'   # in a table of confusions: no character
 
 def confusion_counts(
@@ -307,7 +307,7 @@ def print_classification_report(self:CaptchaInterpretation):
     print(f"\n{right.sum()} of {len(right)} texts right ({right.mean():.2%}), "
           f"{(~t.right).sum()} errors in {(t.true!='').sum()} characters")
 
-# %% ../nbs/library/interpret.ipynb #d4eff91b
+# %% ../nbs/library/interpret.ipynb #c0772750
 _facts = 'width','height','darkness','contrast'
 
 @patch
