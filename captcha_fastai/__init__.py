@@ -25,6 +25,7 @@ Modules:
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
 - `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
+- `captcha_fastai.label_errors`: Which labels are wrong? Read by models that never saw them, laid side by side, corrected without touching a picture
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.letters`: What a reading knows of its letters: how sure each one is, what else it could be, where it stands
@@ -33,6 +34,7 @@ Modules:
 - `captcha_fastai.losses`: What an output means and what it costs: CTC, cross entropy for each position, cross entropy for each token
 - `captcha_fastai.metrics`: Whole captchas right, characters right, and the edit distance under both: one definition for every model
 - `captcha_fastai.normalize`: The numbers that pictures are normalised by, and whose they are
+- `captcha_fastai.pages`: One HTML file that needs no network: pictures, texts, tables, on a telephone, on paper
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 - `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause

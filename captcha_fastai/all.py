@@ -52,6 +52,8 @@ from captcha_fastai.faults import *
 from captcha_fastai.evaluate import *
 from captcha_fastai.interpret import *
 from captcha_fastai.folds import *
+from captcha_fastai.pages import *
+from captcha_fastai.label_errors import *
 from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *

@@ -30,7 +30,8 @@ from .crnn import crnn_small
 from .loaders import CaptchaDataLoaders
 from .evaluate import wilson
 from .files import WorkFolder, file_sha256, files_digest
-from .labels import doubtful_labels, load_labels, scan_pictures
+from .labels import doubtful_labels, scan_pictures
+from .label_errors import load_corrected
 from .learner import captcha_learner, recipe_bs, recipe_for
 from .fits import impossible_texts, n_steps
 from .losses import CTCLoss
@@ -97,6 +98,7 @@ class _Job:
     reader:str=None
     pattern:str=None
     yes:bool=False
+    corrections:str=None
 
     def __post_init__(self):
         self.arch = get_arch(self.arch)
@@ -127,7 +129,7 @@ class _Job:
 
     def read_labels(self):
         "Look at the labels, before anything is made"
-        self.root,self.files,self.texts = load_labels(self.data)
+        self.root,self.files,self.texts = load_corrected(self.data, self.corrections)
         if self.yes: return
         why = doubtful_labels([self.root/f for f in self.files], self.texts)
         if why is not None: raise CaptchaError(why)
@@ -351,10 +353,11 @@ def train_reader(
     reader:str|Path=None,    # Saved reader to start from, 'pretrained' or a folder; the arch's own weights if `None`
     pattern:str=None,        # What a whole text looks like, as `Constraint` takes it, for `unlabelled`
     yes:bool=False,          # Are labels that look like no texts (all one, or counters) meant so?
+    corrections=None,        # Table of corrected labels, file and text: those are taken in place of the data's own
 )->Trained:
     "Train a reader on labelled pictures and save it; what can't be done raises `CaptchaError` and changes nothing"
     job = _Job(data, arch, epochs, valid_pct, seed, skip_bad, from_scratch, chars, ignore_case, draw, fit_style,
-               unlabelled, length, bs, log, fit or fit_lines(log), reader, pattern, yes)
+               unlabelled, length, bs, log, fit or fit_lines(log), reader, pattern, yes, corrections)
     if out is None:
         if resume: raise CaptchaError("without an out= nothing is kept that could be gone on with; leave resume= out")
         job.read_labels()
