@@ -47,14 +47,15 @@ def known_doubtful():
 def one_draw(files, texts, share, seed, folds, epochs):
     "Counts of one draw: planted, found, hits, by loss"
     import torch
-    from captcha_fastai.label_errors import _trust, out_of_fold, suspicion
+    from captcha_fastai.label_errors import _trust, out_of_fold, start_for, suspicion
+    from captcha_fastai.crnn import crnn_small
     from captcha_fastai.labels import scan_pictures
     bad = planted(texts, share, random.Random(seed))
     labels = [bad[i][0] if i in bad else t for i, t in enumerate(texts)]
     neither = {i for i, f in enumerate(files) if Path(f).name in known_doubtful() and i not in bad}
     start = time.perf_counter()
     oof = out_of_fold(files, labels, [o.digest for o in scan_pictures(files, 0)[0]], folds=folds, seed=seed,
-                      epochs=epochs, log=log)
+                      epochs=epochs, log=log, start=start_for(crnn_small, labels))
     doubt = suspicion(oof, labels)
     found = set(np.flatnonzero(doubt >= _trust).tolist())-neither
     width = max(map(len, labels))

@@ -8,6 +8,7 @@ Modules:
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights
 - `captcha_fastai.atlas`: Every letter of every font, as distances to its outline: an atlas that can be drawn at any size without a font
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
+- `captcha_fastai.calibrate`: A confidence that means what it says: measured on pictures that no model saw, and kept with the reader
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once

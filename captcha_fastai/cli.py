@@ -101,12 +101,13 @@ def captcha_train(
     reader:option('READER')=None, # Start from this saved reader (default: the weights in the package)
     yes:bool=False, # The labels are meant, though all are the same or count the pictures
     corrections:_Corrections=None,
+    folds:int=None, # Train N more, each without some of the pictures, to measure how sure is sure enough: for --accept
 ):
     "Train a reader on labelled pictures and save it"
     from captcha_fastai.train import train_reader
     res = _on_stderr(train_reader, data, out, _arch(arch), epochs, valid_pct, seed, overwrite, skip_bad, resume,
                      from_scratch, chars, fold_case, draw, fit_style, unlabelled, length,
-                     reader=reader, pattern=pattern, yes=yes, corrections=corrections)
+                     reader=reader, pattern=pattern, yes=yes, corrections=corrections, folds=folds)
     print(_json(res.figures))
     if res.left_out: raise SomeBad
 
@@ -213,6 +214,7 @@ def captcha_read(
     json:bool=False, # Print a JSON object a line instead: file, text, confidence, error
     details:bool=False, # Likewise with chars, each with its confidence, others and span, and n_best: other texts
     letter_confidence:float=0., # Put ? for each letter below this confidence
+    accept:float=None, # Answer only where this share was right, as .999, by what captcha_train --folds has measured
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import check_new_csv, expand_pictures, read_each, read_to_csv
@@ -221,6 +223,9 @@ def captcha_read(
     if not pictures: raise _refused(_no_pictures(reader))
     if csv: check_new_csv(csv)
     made,files = _load(reader, arch),expand_pictures(pictures)
+    if accept is not None:
+        made,bar,_ = made.accepting(accept)
+        min_confidence = max(bar, min_confidence)
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
     known |= closer
@@ -228,13 +233,16 @@ def captcha_read(
     if csv:
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
-                        **closer)
+                        **closer, **(dict(accept=accept) if accept else {}))
         try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
     else: readings = read_each(made, files, each=tell, **known)
     if all(o.error for o in readings): raise _refused(f"no readable picture: {readings[0].error}")
     n = sum(o.declined is not None for o in readings)
-    if n: say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
+    if accept is not None:
+        yes = sum(not o.error and o.declined is None for o in readings)
+        say(f'{yes} of {len(readings)} answered ({yes/len(readings):.1%}), where {accept:.3%} were right out of fold')
+    elif n: say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
     if _name_unreadable(readings): raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48

@@ -17,7 +17,6 @@ __all__ = ['find_label_errors']
 
 # %% ../nbs/library/label_errors.ipynb #eaa0bee6
 import io
-import warnings
 from collections import defaultdict
 from csv import writer
 from html import escape
@@ -56,23 +55,21 @@ class OutOfFold(NamedTuple):
         "`(n,)` probability of a text each at a temperature"
         return text_confidence(self.log_probs, ids, temperature, self.loss_func)
 
-def _start_size(arch, texts):
-    "The size that the weights of an arch want, if these texts fit them; else `None`"
+def start_for(arch, texts):
+    "The weights of an arch, if these texts fit them; else `None`"
     if not arch.weights: return None
     spec = saved_spec(arch.weights)
-    return spec.size if spec.free_width or max(map(len, texts))<=spec.width else None
+    return arch.weights if spec.free_width or max(map(len, texts))<=spec.width else None
 
-def _read_fold(files, texts, own, arch, vocab, size, ignore_case, epochs, seed):
+def _read_fold(files, texts, own, arch, vocab, start, ignore_case, epochs, seed):
     "Log-probabilities of the pictures at the positions `own`, by a model trained on the others, and its loss"
     others = [i for i in range(len(files)) if i not in set(own)]
     use = [*others, *own]
     set_seed(seed)
     dls = CaptchaDataLoaders.from_lists(
         '.', [files[i] for i in use], [texts[i] for i in use], splitter=IndexSplitter(range(len(others), len(use))),
-        vocab=vocab, size=size, bs=recipe_bs(arch, len(others)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='.*training from scratch')
-        learn = captcha_learner(dls, arch, pretrained=None if size else False, ignore_case=ignore_case)
+        vocab=vocab, size=start and saved_spec(start).size, bs=recipe_bs(arch, len(others)))
+    learn = captcha_learner(dls, arch, pretrained=start or False, ignore_case=ignore_case)
     with learn.no_bar(), learn.no_logging():
         learn.fit_recipe(epochs)
         lp,_ = learn.get_preds()
@@ -88,14 +85,16 @@ def out_of_fold(
     ignore_case:bool=False,  # Do the labels not tell small letters from capitals?
     epochs:int=None,         # The recipe's if `None`
     log=print,               # Told of progress
+    start=None,              # A saved reader's folder to start from; nothing if `None`
+    vocab=None,              # The characters; those of the labels if `None`
 )->OutOfFold:
-    "Read every picture by a model that was trained without it, from the weights in the package where they fit"
-    fold,vocab,size = fold_of(groups, folds, seed),Vocab.from_labels(texts),_start_size(arch, texts)
+    "Read every picture by a model that was trained without it"
+    fold,vocab = fold_of(groups, folds, seed),vocab or Vocab.from_labels(texts)
     res = None
     for i in range(folds):
         own = np.flatnonzero(fold==i)
         log(f"fold {i+1} of {folds}: training on {len(files)-len(own)} pictures, to read the other {len(own)}")
-        lp,loss_func = _read_fold(files, texts, own.tolist(), arch, vocab, size, ignore_case, epochs, 100*seed+i)
+        lp,loss_func = _read_fold(files, texts, own.tolist(), arch, vocab, start, ignore_case, epochs, 100*seed+i)
         if res is None: res = lp.new_zeros(len(files), *lp.shape[1:])
         res[torch.from_numpy(own)] = lp
     return OutOfFold(res, loss_func.decodes(res), vocab, loss_func)
@@ -244,7 +243,7 @@ def _asked(report, reader, arch, folds, seed, ignore_case, epochs, log):
         raise CaptchaError(f"{len(files)} pictures are too few for {folds} folds; give a reader to judge them, as "
                            "reader=pretrained, or fewer folds=")
     groups = [o.digest for o in report.infos]
-    oof = out_of_fold(files, texts, groups, arch, folds, seed, ignore_case, epochs, log)
+    oof = out_of_fold(files, texts, groups, arch, folds, seed, ignore_case, epochs, log, start_for(arch, texts))
     return oof.texts(),suspicion(oof, texts)
 
 # %% ../nbs/library/label_errors.ipynb #912820c2

@@ -21,7 +21,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -119,6 +119,7 @@ class Reader:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.half = prefers_bf16(self.device) if half is None else half
         self.samples = []    # Pictures that a saved copy has to read alike
+        self.temperature = 1.# Confidences are those of scores divided by it; texts don't depend on it
         self._fast = fuse_norms(self.model)
         self._mean,self._std = (torch.tensor(o, device=self.device).view(1,-1,1,1) for o in (spec.mean, spec.std))
 
@@ -250,9 +251,15 @@ def _answers(self:Reader, xs, half, constraint):
     if constraint is None:
         out = self.loss_func.activation(self.logits(xs, half)).cpu()
         ids = self.loss_func.decodes(out)
-        log_prob = self.loss_func.log_prob(out, ids)
+        log_prob = self._log_prob(out, ids)
     else: ids,log_prob = self._found(xs, half, constraint)
     return list(zip(self.vocab.decode_batch(ids), log_prob.exp().clamp(max=1.).tolist()))
+
+@patch
+def _log_prob(self:Reader, out, ids):
+    "How probable each text is, at this reader's temperature"
+    if self.temperature!=1: out = self.loss_func.activation(out/self.temperature)
+    return self.loss_func.log_prob(out, ids)
 
 @patch
 def _found(self:Reader, xs, half, constraint):
@@ -265,7 +272,7 @@ def _found(self:Reader, xs, half, constraint):
         out = self.loss_func.activation(self.logits(xs, half)).cpu()
         found = self.loss_func.search(out, constraint)
         ids,nothing = found.ids[:,0],found.log_probs[:,0].isneginf().any()
-        log_prob = self.loss_func.log_prob(out, ids)
+        log_prob = self._log_prob(out, ids)
     if nothing: raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
     return ids,log_prob
 
@@ -284,6 +291,25 @@ def constraint(self:Reader,
         length = min(seen),max(seen)
     if length is None and chars is None and pattern is None and lexicon is None: return None
     return Constraint(length, chars, pattern, lexicon, self.vocab)
+
+# %% ../nbs/library/reader.ipynb #dafeb3d1
+@patch
+def accepting(self:Reader,
+    share:float,     # Of the answers that shall be right, as .999
+)->tuple:            # A reader with calibrated confidences, the least confidence to answer at, share that was answered
+    "By what was measured out of fold: where to answer, so that such a share of the answers was right"
+    if not 0<share<1: raise CaptchaError(f"accept is a share between 0 and 1, as .999, not {share}")
+    kept = self.spec.info.get('acceptance')
+    if not kept:
+        raise CaptchaError("this reader was not measured out of fold, so nobody knows where it may be believed; "
+                           "train it by captcha_train with --folds 5")
+    good = [o for o in kept['curve'] if 1-o[2]/o[1]>=share-1e-12]
+    if not good:
+        raise CaptchaError(f"at no confidence were {share:.4%} of the readings out of fold right; ask for less")
+    bar,n,_ = max(good, key=lambda o: o[1])
+    res = copy(self)
+    res.temperature = kept['temperature']
+    return res,bar,n/kept['n']
 
 # %% ../nbs/library/reader.ipynb #c12c0c24
 def check_place(

@@ -261,6 +261,7 @@ OPTIONS = {
         '--unlabelled':{'nowhere':'no such folder', '{good}':'has a label already', '':'unlabelled is empty'},
         '--reader':{'nowhere':'no saved reader', '':'reader is empty'},
         '--bogus':{'1':'--bogus'},
+        '--folds':{'1':'--folds must be', '21':'--folds must be', 'x':'invalid int'},
     } | fixed,
     ('captcha_train', '{good}', '--out', 'NEW', '--unlabelled', '{good}-more'):{'--pattern':known['--pattern']},
     ('captcha_eval', 'pretrained', '{good}'):known | own | sure | table | fixed | {
@@ -268,6 +269,7 @@ OPTIONS = {
     },
     ('captcha_read', 'pretrained', '{good}'):known | own | sure | table | {
         '--letter-confidence':{'x':'invalid float', '2':'from 0 to 1', 'nan':'from 0 to 1'},
+        '--accept':{'x':'invalid float', '.999':'--folds', '1':'between 0 and 1', 'nan':'between 0 and 1'},
     },
     ('captcha_check', '{good}'):seed | table | fixed | {
         '--report':{'nowhere/a.html':'there is no such folder', '{good}':'exists already', '':'report is empty'},
