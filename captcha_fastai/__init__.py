@@ -11,6 +11,7 @@ Modules:
 - `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
 - `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
+- `captcha_fastai.calibrate`: A confidence that means what it says: measured on pictures that no model saw, and kept with the reader
 - `captcha_fastai.calibration`: May a confidence be believed? Reliability, its error, and a temperature that mends it
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
@@ -31,16 +32,20 @@ Modules:
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
 - `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
+- `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
 - `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
 - `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data
+- `captcha_fastai.label_errors`: Which labels are wrong? Read by models that never saw them, laid side by side, corrected without touching a picture
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.lattice`: The lattice of the CTC lesson for a whole batch of texts: one sweep each way, the best path, and every rival of every character
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
+- `captcha_fastai.letters`: What a reading knows of its letters: how sure each one is, what else it could be, where it stands
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
 - `captcha_fastai.looks`: What a captcha may look like, as a table of numbers from which whole batches of looks are drawn
 - `captcha_fastai.losses`: What an output means and what it costs: CTC, cross entropy for each position, cross entropy for each token
 - `captcha_fastai.metrics`: Whole captchas right, characters right, and the edit distance under both: one definition for every model
 - `captcha_fastai.normalize`: The numbers that pictures are normalised by, and whose they are
+- `captcha_fastai.pages`: One HTML file that needs no network: pictures, texts, tables, on a telephone, on paper
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 - `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause

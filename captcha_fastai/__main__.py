@@ -1,7 +1,7 @@
 "The commands as one: `python -m captcha_fastai read pretrained pictures` is `captcha_read pretrained pictures`"
 import sys
 
-COMMANDS = ('draw', 'train', 'eval', 'read', 'annotate', 'demo')
+COMMANDS = ('draw', 'train', 'eval', 'read', 'annotate', 'check', 'demo')
 
 def main():
     "Run the command that the first argument names, or list them all"

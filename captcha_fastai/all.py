@@ -25,6 +25,7 @@ from captcha_fastai.crnn import *
 from captcha_fastai.blocks import *
 from captcha_fastai.writing import *
 from captcha_fastai.transformer import *
+from captcha_fastai.letters import *
 from captcha_fastai.reader import *
 from captcha_fastai.bulk import *
 
@@ -63,8 +64,11 @@ from captcha_fastai.probes import *
 from captcha_fastai.watch import *
 from captcha_fastai.faults import *
 from captcha_fastai.evaluate import *
+from captcha_fastai.interpret import *
 from captcha_fastai.folds import *
 from captcha_fastai.trials import *
+from captcha_fastai.pages import *
+from captcha_fastai.label_errors import *
 from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *

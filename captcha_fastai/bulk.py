@@ -21,6 +21,7 @@ from pathlib import Path
 from .core import CaptchaError, norm_text
 from .pictures import picture_files
 from .files import WorkFolder, atomic_write, named_oserror
+from .letters import letters_from, texts_from
 from .reader import Reading
 
 # %% ../nbs/library/bulk.ipynb #33010895
@@ -57,7 +58,8 @@ def _parse_kept(line):
     "The picture that a line is about, its `Reading`, and the state of the file"
     d = json.loads(line)
     file,state = d['file'],d.pop('seen')
-    res = Reading(**d | dict(file=Path(file), confidence=float(d['confidence'])))
+    closer = dict(chars=letters_from(d.get('chars')), n_best=texts_from(d.get('n_best')))
+    res = Reading(**d | dict(file=Path(file), confidence=float(d['confidence'])) | closer)
     good = isinstance(res.text, str) and 0<=res.confidence<=1
     if not good or any(not isinstance(o, (str,type(None))) for o in (res.error,res.declined)): raise ValueError(line)
     return file,(res,state)

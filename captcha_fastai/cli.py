@@ -1,10 +1,10 @@
 """Draw, train, score and read from a terminal, with nothing of Python in sight
 
-Six commands: `captcha_draw`, `captcha_train`, `captcha_eval`, `captcha_read`, `captcha_annotate`, `captcha_demo`.
-Each is a plain function: called with arguments it does its work in Python's words; called without, as the command of
-its name, it reads `sys.argv`, reports in those of a terminal, and exits. What the commands do is elsewhere, for Python
-to use: `synth`, `train`, `report`, `bulk`, `annotate`. Those are imported when a command runs, so that `--help` is
-there at once.
+Seven commands: `captcha_draw`, `captcha_train`, `captcha_eval`, `captcha_read`, `captcha_annotate`, `captcha_check`,
+`captcha_demo`. Each is a plain function: called with arguments it does its work in Python's words; called without, as
+the command of its name, it reads `sys.argv`, reports in those of a terminal, and exits. What the commands do is
+elsewhere, for Python to use: `synth`, `train`, `report`, `bulk`, `annotate`, `label_errors`. Those are imported when a
+command runs, so that `--help` is there at once.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/cli.html.md"""
 
@@ -76,6 +76,9 @@ def _on_stderr(work, *args, **kwargs):
     fit = _fit_bar if sys.stderr.isatty() else None
     with redirect_stdout(sys.stderr): return work(*args, log=say, fit=fit, **kwargs)
 
+_Corrections = option('FILE', 'Table of corrected labels, file,text, as the page of captcha_check saves it; '
+                      'an empty text leaves the picture out')
+
 @command('train')
 def captcha_train(
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
@@ -97,12 +100,14 @@ def captcha_train(
     pattern:option('PATTERN')=None, # What a whole text looks like, as '[0-9]{2}[a-z]{3}', for --unlabelled
     reader:option('READER')=None, # Start from this saved reader (default: the weights in the package)
     yes:bool=False, # The labels are meant, though all are the same or count the pictures
+    corrections:_Corrections=None,
+    folds:int=None, # Train N more, each without some of the pictures, to measure how sure is sure enough: for --accept
 ):
     "Train a reader on labelled pictures and save it"
     from captcha_fastai.train import train_reader
     res = _on_stderr(train_reader, data, out, _arch(arch), epochs, valid_pct, seed, overwrite, skip_bad, resume,
                      from_scratch, chars, fold_case, draw, fit_style, unlabelled, length,
-                     reader=reader, pattern=pattern, yes=yes)
+                     reader=reader, pattern=pattern, yes=yes, corrections=corrections, folds=folds)
     print(_json(res.figures))
     if res.left_out: raise SomeBad
 
@@ -148,6 +153,7 @@ def captcha_eval(
     min_confidence:float=0., # Decline to read below this confidence
     arch:_Arch=None,
     fold_case:bool=False, # Take small letters and capitals for the same
+    corrections:_Corrections=None,
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv, write_csv
@@ -157,7 +163,8 @@ def captcha_eval(
     reader = _load(reader, arch)
     if fold_case and chars: chars = ''.join(sorted(_both_cases(chars, reader.vocab)))
     constraint = options_constraint(reader, length, chars, pattern, lexicon)
-    figures,readings,texts = score_reader(reader, data, fold_case, constraint=constraint, min_confidence=min_confidence)
+    figures,readings,texts = score_reader(reader, data, fold_case, corrections, constraint=constraint,
+                                          min_confidence=min_confidence)
     wrong = misread(readings, texts, fold_case)
     for o,t in wrong[:show]: print(f'{o.file}: read {o.text!r}, labelled {t!r}, confidence {o.confidence:.3f}')
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
@@ -181,6 +188,14 @@ def _tell_json(o):
     what = dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), error=o.error or None)
     print(json.dumps(what))
 
+def _shares(pairs): return [[o,round(p, 6)] for o,p in pairs or ()]
+
+def _tell_details(o):
+    chars = [dict(char=c.char, confidence=round(c.confidence, 6), others=_shares(c.others), span=c.span)
+             for c in o.chars or ()]
+    print(json.dumps(dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), chars=chars,
+                          n_best=_shares(o.n_best), error=o.error or None)))
+
 def _no_pictures(reader):
     "What to say where only one argument was given to captcha_read"
     is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
@@ -197,6 +212,9 @@ def captcha_read(
     min_confidence:float=0., # Decline to read below this confidence
     arch:_Arch=None,
     json:bool=False, # Print a JSON object a line instead: file, text, confidence, error
+    details:bool=False, # Likewise with chars, each with its confidence, others and span, and n_best: other texts
+    letter_confidence:float=0., # Put ? for each letter below this confidence
+    accept:float=None, # Answer only where this share was right, as .999, by what captcha_train --folds has measured
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import check_new_csv, expand_pictures, read_each, read_to_csv
@@ -205,17 +223,26 @@ def captcha_read(
     if not pictures: raise _refused(_no_pictures(reader))
     if csv: check_new_csv(csv)
     made,files = _load(reader, arch),expand_pictures(pictures)
+    if accept is not None:
+        made,bar,_ = made.accepting(accept)
+        min_confidence = max(bar, min_confidence)
+    closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
-    tell = _tell_json if json else _tell_reading
+    known |= closer
+    tell = _tell_details if details else _tell_json if json else _tell_reading
     if csv:
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
-                        pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence)
+                        pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
+                        **closer, **(dict(accept=accept) if accept else {}))
         try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
     else: readings = read_each(made, files, each=tell, **known)
     if all(o.error for o in readings): raise _refused(f"no readable picture: {readings[0].error}")
     n = sum(o.declined is not None for o in readings)
-    if n: say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
+    if accept is not None:
+        yes = sum(not o.error and o.declined is None for o in readings)
+        say(f'{yes} of {len(readings)} answered ({yes/len(readings):.1%}), where {accept:.3%} were right out of fold')
+    elif n: say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
     if _name_unreadable(readings): raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48
@@ -269,6 +296,41 @@ def captcha_annotate(
     if rename: say(f"{len(rename_labelled(csv))} pictures renamed")
     if len(labels)>=20: say('next:', _next(labels, folder, reader, made, length, chars, pattern, arch), as_it_is=True)
     if labels.unreadable: raise SomeBad
+
+# %% ../nbs/library/cli.ipynb #ef421098
+def _check_free(file, name):
+    "Refuse to write over a file, or into no folder"
+    if file is None: return
+    if Path(file).exists(): raise _refused(f"{file} exists already; give another name to {name}=")
+    if not Path(file).absolute().parent.is_dir(): raise _refused(f"cannot write {file}: there is no such folder")
+
+@command('label_errors')
+def captcha_check(
+    data:str, # Folder of pictures named after their text, or CSV with columns file,text
+    csv:option('FILE')=None, # Write file,text,proposed,confidence,why to this new CSV file
+    report:option('FILE')=None, # Write this new HTML file to judge them by eye, pictures and all
+    reader:option('READER')=None, # Judge by this reader, not trained on these labels (default: train some on the spot)
+    folds:int=3, # Models to train, each without those pictures that it is to judge
+    seed:int=0, # Of the folds and the trainings
+    fold_case:bool=False, # The labels don't tell small letters from capitals
+    corrections:_Corrections=None,
+):
+    "Find labels that are probably wrong; prints a line for each: path, label, what it should be, confidence, why"
+    from captcha_fastai.label_errors import contact_sheet, find_label_errors, write_found
+    if not 2<=folds<=20: raise _refused(f"folds must be from 2 to 20, not {folds}")
+    if not 0<=seed<2**32: raise _refused(f"seed goes from 0 to {2**32-1}, not {seed}")
+    _check_free(csv, 'csv')
+    _check_free(report, 'report')
+    made = reader and _load(reader, None)
+    with redirect_stdout(sys.stderr):
+        found = find_label_errors(data, made, folds=folds, seed=seed, ignore_case=fold_case, corrections=corrections,
+                                  log=say)
+    for o in found.itertuples():
+        cells = str(o.file).translate(_one_line),o.text,o.proposed,f'{o.confidence:.4f}',o.why
+        print('\t'.join(cells))
+    if csv: write_found(found, csv)
+    if report: contact_sheet(found, data, report)
+    say(f"{len(found)} label{'s'*(len(found)!=1)} worth a look")
 
 # %% ../nbs/library/cli.ipynb #4c38ac45
 @command('train', 'report')

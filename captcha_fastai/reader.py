@@ -1,11 +1,11 @@
 """A trained model, taken out of the notebook: save it as plain data, load it anywhere, read pictures
 
 `Reader.load(folder)` loads a saved reader, `Reader.load('pretrained')` the one in the package.
-`reader.read(pictures)` gives a `Reading` for each picture: its text and its confidence. `reader.constraint(length=5,
-chars='0123456789')` says what you know of the texts, for `read(constraint=)`. `reader.save(folder)` writes a folder
-of plain data that counts only once it reads the same. `Reader.from_learner(learn)`, which comes with
-`captcha_fastai.learner`, makes a reader of what you have trained. This module and all that it needs import neither
-fastai nor matplotlib nor pandas.
+`reader.read(pictures)` gives a `Reading` for each picture: its text and its confidence; with `details=True` also what
+it knows of each letter, and other texts. `reader.constraint(length=5, chars='0123456789')` says what you know of the
+texts, for `read(constraint=)`. `reader.save(folder)` writes a folder of plain data that counts only once it reads the
+same. `Reader.from_learner(learn)`, which comes with `captcha_fastai.learner`, makes a reader of what you have trained.
+This module and all that it needs import neither fastai nor matplotlib nor pandas.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/reader.html.md"""
 
@@ -21,7 +21,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -41,6 +41,7 @@ from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
 from .archs import ModelSpec, find_arch, searches
 from .resample import in_shape
+from .letters import look_closer
 from .weights import reader_folder, saved_model, write_model
 
 # %% ../nbs/library/reader.ipynb #2e9322cb
@@ -52,7 +53,18 @@ class Reading:
     file:object=None     # The picture as it was given
     error:str=None       # Why the picture can't be opened
     declined:str=None    # What was read but with too little confidence; `text` is empty then
+    chars:tuple=None     # With `details`: a `Letter` each (`char, confidence, others, span`), left to right as drawn
+    n_best:tuple=None    # With `details`: `(text, probability)` of the most probable texts, best first
     def __str__(self): return self.text
+
+    def masked(self,
+        below:float,     # Probability below which a letter is not believed
+        mark:str='?',    # What stands in its place
+    )->str:
+        "The text with a mark for each letter that isn't sure; needs `details`"
+        if self.chars is None and not self.error:
+            raise CaptchaError("this reading knows nothing of its letters; read with details=True")
+        return ''.join(o.char if o.confidence>=below else mark for o in self.chars or ())
 
 # %% ../nbs/library/reader.ipynb #acd020f9
 def fuse_norms(
@@ -107,6 +119,7 @@ class Reader:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.half = prefers_bf16(self.device) if half is None else half
         self.samples = []    # Pictures that a saved copy has to read alike
+        self.temperature = 1.# Confidences are those of scores divided by it; texts don't depend on it
         self._fast = fuse_norms(self.model)
         self._mean,self._std = (torch.tensor(o, device=self.device).view(1,-1,1,1) for o in (spec.mean, spec.std))
 
@@ -153,43 +166,56 @@ def read(self:Reader,
     constraint:Constraint=None,  # What a text may be, as `reader.constraint` makes it; anything if `None`
     min_confidence:float=0.,     # Decline to answer below this
     bgr:bool=False,              # Are arrays BGR, as OpenCV has them?
+    details:bool=False,          # Look closer: letters with their probabilities and places, and more texts?
+    letter_confidence:float=0.,  # Put ? for each letter below this; has details as well
 )->list[Reading]:                # One for each picture, in order
     "Read pictures; one that can't be opened raises `PictureError` with its name"
     if bs<1: raise CaptchaError(f"bs must be at least 1, not {bs}")
-    if not 0<=min_confidence<=1:
-        raise CaptchaError(f"min_confidence is a probability, from 0 to 1, not {min_confidence}")
+    for name,p in dict(min_confidence=min_confidence, letter_confidence=letter_confidence).items():
+        if not 0<=p<=1: raise CaptchaError(f"{name} is a probability, from 0 to 1, not {p}")
+    details = details or letter_confidence>0
     if one_picture(pictures): pictures = [pictures]
     pictures,res = list(pictures),[]
-    for batch,opened in self._opened([pictures[i:i+bs] for i in range(0, len(pictures), bs)], bgr):
+    for batch,opened,widths in self._opened([pictures[i:i+bs] for i in range(0, len(pictures), bs)], bgr, details):
         bad = [o for o in opened if isinstance(o, PictureError)]
         if bad and not skip_bad: raise bad[0]
-        with _turns: res += self._read_batch(batch, opened, constraint)
+        with _turns: res += self._read_batch(batch, opened, constraint, widths)
+    if letter_confidence: res = [replace(o, text=o.masked(letter_confidence)) for o in res]
     return [_declined(o) if o.confidence<min_confidence and not o.error else o for o in res]
 
 def _declined(o): return replace(o, text='', declined=o.text)
 
 @patch
-def _opened(self:Reader, batches, bgr):
-    "Each batch with its opened pictures; the next one is opened while this one is read"
+def _opened(self:Reader, batches, bgr, details):
+    "Each batch with its opened pictures, and with their widths for `details`; the next one is opened meanwhile"
     with ThreadPoolExecutor(self.opening_threads) as pool:
-        def opening(batch): return pool.map(partial(self._open, bgr=bgr), batch)
+        def opening(batch): return pool.map(partial(self._open, bgr=bgr, details=details), batch)
         coming = [opening(o) for o in batches[:1]]
         for i,batch in enumerate(batches):
             if i+1<len(batches): coming.append(opening(batches[i+1]))
-            yield batch,list(coming.pop(0))
+            opened,widths = zip(*coming.pop(0))
+            yield batch,list(opened),widths if details else None
 
 @patch
-def _open(self:Reader, x, bgr):
-    try: return self.tensor(x, bgr)
-    except PictureError as e: return e
+def _open(self:Reader, x, bgr, details):
+    "Its tensor or the error that it made, and for `details` how wide it is, pixels"
+    try:
+        if not details: return self.tensor(x, bgr),None
+        im = open_picture(x, channels=self.spec.channels, bgr=bgr)
+        return self.tensor(im),im.width
+    except PictureError as e: return e,None
 
 @patch
-def _read_batch(self:Reader, pictures, opened, constraint):
-    "A `Reading` for each picture, given its tensor or the error that it made"
+def _read_batch(self:Reader, pictures, opened, constraint, widths=None):
+    "A `Reading` for each picture, given its tensor or the error that it made; with details if `widths` are given"
     res = [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else None for x,o in zip(pictures, opened)]
     for where in _of_one_width(opened):
-        answers = self._sure_answers(torch.stack([opened[i] for i in where]), constraint)
+        xs = torch.stack([opened[i] for i in where])
+        answers = self._sure_answers(xs, constraint) if widths is None else self._answers(xs, False, constraint)
         for i,o in zip(where, answers): res[i] = Reading(*o, pictures[i])
+        if widths is None: continue
+        closer = self._look_closer(xs, answers, [widths[i] for i in where], constraint)
+        for i,(chars,n_best) in zip(where, closer): res[i] = replace(res[i], chars=chars, n_best=n_best)
     return res
 
 def _of_one_width(opened):
@@ -198,6 +224,17 @@ def _of_one_width(opened):
     for i,o in enumerate(opened):
         if not isinstance(o, PictureError): groups.setdefault(o.shape[-1], []).append(i)
     return groups.values()
+
+@patch
+def _look_closer(self:Reader, xs, answers, widths, constraint):
+    "Letters and most probable texts of each picture, spans in pixels of the picture as it was given"
+    longest = max(1, *(len(text) for text,_ in answers))
+    ids = torch.stack([self.vocab.encode(text, longest) for text,_ in answers])
+    log_probs = torch.tensor([p for _,p in answers], dtype=torch.float64).log().tolist()
+    with self._running(False): closer = look_closer(self._fast, self.loss_func, self.vocab, self._normal(xs), ids,
+                                                    log_probs, constraint)
+    def at(o, w): return o._replace(span=tuple(round(e*w/xs.shape[-1], 1) for e in o.span))
+    return [(tuple(at(o, w) for o in c.chars), c.n_best) for c,w in zip(closer, widths)]
 
 @patch
 def _sure_answers(self:Reader, xs, constraint):
@@ -214,9 +251,15 @@ def _answers(self:Reader, xs, half, constraint):
     if constraint is None:
         out = self.loss_func.activation(self.logits(xs, half)).cpu()
         ids = self.loss_func.decodes(out)
-        log_prob = self.loss_func.log_prob(out, ids)
+        log_prob = self._log_prob(out, ids)
     else: ids,log_prob = self._found(xs, half, constraint)
     return list(zip(self.vocab.decode_batch(ids), log_prob.exp().clamp(max=1.).tolist()))
+
+@patch
+def _log_prob(self:Reader, out, ids):
+    "How probable each text is, at this reader's temperature"
+    if self.temperature!=1: out = self.loss_func.activation(out/self.temperature)
+    return self.loss_func.log_prob(out, ids)
 
 @patch
 def _found(self:Reader, xs, half, constraint):
@@ -229,7 +272,7 @@ def _found(self:Reader, xs, half, constraint):
         out = self.loss_func.activation(self.logits(xs, half)).cpu()
         found = self.loss_func.search(out, constraint)
         ids,nothing = found.ids[:,0],found.log_probs[:,0].isneginf().any()
-        log_prob = self.loss_func.log_prob(out, ids)
+        log_prob = self._log_prob(out, ids)
     if nothing: raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
     return ids,log_prob
 
@@ -248,6 +291,25 @@ def constraint(self:Reader,
         length = min(seen),max(seen)
     if length is None and chars is None and pattern is None and lexicon is None: return None
     return Constraint(length, chars, pattern, lexicon, self.vocab)
+
+# %% ../nbs/library/reader.ipynb #dafeb3d1
+@patch
+def accepting(self:Reader,
+    share:float,     # Of the answers that shall be right, as .999
+)->tuple:            # A reader with calibrated confidences, the least confidence to answer at, share that was answered
+    "By what was measured out of fold: where to answer, so that such a share of the answers was right"
+    if not 0<share<1: raise CaptchaError(f"accept is a share between 0 and 1, as .999, not {share}")
+    kept = self.spec.info.get('acceptance')
+    if not kept:
+        raise CaptchaError("this reader was not measured out of fold, so nobody knows where it may be believed; "
+                           "train it by captcha_train with --folds 5")
+    good = [o for o in kept['curve'] if 1-o[2]/o[1]>=share-1e-12]
+    if not good:
+        raise CaptchaError(f"at no confidence were {share:.4%} of the readings out of fold right; ask for less")
+    bar,n,_ = max(good, key=lambda o: o[1])
+    res = copy(self)
+    res.temperature = kept['temperature']
+    return res,bar,n/kept['n']
 
 # %% ../nbs/library/reader.ipynb #c12c0c24
 def check_place(

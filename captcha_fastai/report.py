@@ -19,6 +19,7 @@ from pathlib import Path
 from .core import CaptchaError, Vocab, is_invisible
 from .pictures import open_picture
 from .labels import load_labels
+from .label_errors import load_corrected
 from .metrics import score_texts
 from .reader import Reader
 from .synth import save_captchas
@@ -31,10 +32,11 @@ def score_reader(
     reader,     # A `Reader`
     data:str,   # Folder, or CSV with columns `file` and `text`
     ignore_case:bool=False,   # Take small letters and capitals for the same?
+    corrections=None,   # Table of corrected labels, as `load_corrected` takes it
     **kwargs    # For `Reader.read`
 )->tuple:       # Figures, readings, texts
     "Read labelled pictures and score the readings; what can't be opened is `unreadable`, what was declined misread"
-    root,files,texts = load_labels(data)
+    root,files,texts = load_corrected(data, corrections)
     start = time.perf_counter()
     readings = reader.read([root/f for f in files], skip_bad=True, **kwargs)
     took = time.perf_counter()-start

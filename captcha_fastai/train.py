@@ -30,7 +30,9 @@ from .crnn import crnn_small
 from .loaders import CaptchaDataLoaders
 from .intervals import wilson
 from .files import WorkFolder, file_sha256, files_digest
-from .labels import doubtful_labels, load_labels, scan_pictures
+from .labels import doubtful_labels, scan_pictures
+from .label_errors import load_corrected, out_of_fold
+from .calibrate import accept_table, acceptance_of
 from .learner import captcha_learner, recipe_bs, recipe_for
 from .fits import impossible_texts, n_steps
 from .losses import CTCLoss
@@ -55,6 +57,10 @@ def _check_values(job):
     if job.pattern and not job.unlabelled:
         raise CaptchaError("pattern tells unlabelled= what texts look like; give that as well")
     if job.pattern: check_pattern(job.pattern)
+    if job.folds is not None and not 2<=job.folds<=20:
+        raise CaptchaError(f"folds must be from 2 to 20, not {job.folds}")
+    if job.folds and not job.alone:
+        raise CaptchaError("folds are trained on labels alone; leave draw= and unlabelled= out, or folds=")
     if job.reader and job.from_scratch:
         raise CaptchaError("reader says what to start from; leave from_scratch= out, or reader=")
     if job.epochs and not job.alone:
@@ -97,6 +103,8 @@ class _Job:
     reader:str=None
     pattern:str=None
     yes:bool=False
+    corrections:str=None
+    folds:int=None
 
     def __post_init__(self):
         self.arch = get_arch(self.arch)
@@ -123,11 +131,11 @@ class _Job:
     def _newer_settings(self):
         "Those that trainings of before did not have: written down only where they were given"
         start = self.reader and file_sha256(reader_folder(self.reader)/'reader.json')
-        return {k:v for k,v in dict(reader=start, pattern=self.pattern).items() if v}
+        return {k:v for k,v in dict(reader=start, pattern=self.pattern, folds=self.folds).items() if v}
 
     def read_labels(self):
         "Look at the labels, before anything is made"
-        self.root,self.files,self.texts = load_labels(self.data)
+        self.root,self.files,self.texts = load_corrected(self.data, self.corrections)
         if self.yes: return
         why = doubtful_labels([self.root/f for f in self.files], self.texts)
         if why is not None: raise CaptchaError(why)
@@ -229,6 +237,18 @@ def fit_lines(log):
         with learn.no_bar(), learn.no_logging(): learn.fit_recipe(cbs=[EpochLines(log)], **how)
     return fit
 
+def _acceptance(job, dls, start):
+    "How far confidences can be trusted, measured on pictures that no model saw; nothing if nobody asked"
+    if not job.folds: return {}
+    files,texts = [o.file for o in dls.report.infos],dls.report.labels
+    oof = out_of_fold(files, texts, [o.digest for o in dls.report.infos], job.arch, job.folds, job.seed%1000,
+                      job.ignore_case, job.epochs, job.log, start, dls.vocab)
+    kept = acceptance_of(oof, texts, job.folds, job.ignore_case)
+    job.log(f"out of fold {kept['right']} of {kept['n']} read right; temperature {kept['temperature']}")
+    for share,o in accept_table(kept, (.99,.999)).iterrows():
+        job.log(f"accepting where {share:.1%} were right answers {o.answered:.1%} of the pictures")
+    return dict(acceptance=kept)
+
 def _train_alone(job, state=None, resume=False):
     "A training on labels, its state kept in the file `state`"
     keep = state and Checkpoint(state, resume)
@@ -254,7 +274,7 @@ def _train_alone(job, state=None, resume=False):
     reader = Reader.from_learner(learn)
     before = look_before(job, start, [*learn.dls.valid_ds.items, *learn.dls.train_ds.items]) if start else None
     figures |= compare_after(job, reader, before)
-    reader.spec = replace(reader.spec, info=dict(training=figures))
+    reader.spec = replace(reader.spec, info=dict(training=figures) | _acceptance(job, dls, start))
     return Trained(reader, figures, [*left_out, *more], learn)
 
 # %% ../nbs/library/train.ipynb #36f1d42b
@@ -354,10 +374,12 @@ def train_reader(
     reader:str|Path=None,    # Saved reader to start from, 'pretrained' or a folder; the arch's own weights if `None`
     pattern:str=None,        # What a whole text looks like, as `Constraint` takes it, for `unlabelled`
     yes:bool=False,          # Are labels that look like no texts (all one, or counters) meant so?
+    corrections=None,        # Table of corrected labels, file and text: those are taken in place of the data's own
+    folds:int=None,          # Train so many more, each without some pictures, to measure how far to trust a confidence
 )->Trained:
     "Train a reader on labelled pictures and save it; what can't be done raises `CaptchaError` and changes nothing"
     job = _Job(data, arch, epochs, valid_pct, seed, skip_bad, from_scratch, chars, ignore_case, draw, fit_style,
-               unlabelled, length, bs, log, fit or fit_lines(log), reader, pattern, yes)
+               unlabelled, length, bs, log, fit or fit_lines(log), reader, pattern, yes, corrections, folds)
     if out is None:
         if resume: raise CaptchaError("without an out= nothing is kept that could be gone on with; leave resume= out")
         job.read_labels()

@@ -232,6 +232,7 @@ own = {
         '':'arch is empty',
     },
 }
+fixed = {'--corrections':{'nowhere':'cannot read nowhere', '{good}':'cannot read', '':'corrections is empty'}}
 sure = {'--min-confidence':{'x':'invalid float', '2':'from 0 to 1', '-1':'from 0 to 1', 'nan':'from 0 to 1'}}
 table = {'--csv':{'nowhere/a.csv':'there is no folder', '{good}':'exists already', '':'csv is empty'}}
 seed = {'--seed':{'-1':'--seed goes from', str(2**70):'--seed goes from', 'x':'invalid int', '1e9':'invalid int'}}
@@ -260,12 +261,21 @@ OPTIONS = {
         '--unlabelled':{'nowhere':'no such folder', '{good}':'has a label already', '':'unlabelled is empty'},
         '--reader':{'nowhere':'no saved reader', '':'reader is empty'},
         '--bogus':{'1':'--bogus'},
-    },
+        '--folds':{'1':'--folds must be', '21':'--folds must be', 'x':'invalid int'},
+    } | fixed,
     ('captcha_train', '{good}', '--out', 'NEW', '--unlabelled', '{good}-more'):{'--pattern':known['--pattern']},
-    ('captcha_eval', 'pretrained', '{good}'):known | own | sure | table | {
+    ('captcha_eval', 'pretrained', '{good}'):known | own | sure | table | fixed | {
         '--show':{'-1':'--show must be', 'x':'invalid int'},
     },
-    ('captcha_read', 'pretrained', '{good}'):known | own | sure | table,
+    ('captcha_read', 'pretrained', '{good}'):known | own | sure | table | {
+        '--letter-confidence':{'x':'invalid float', '2':'from 0 to 1', 'nan':'from 0 to 1'},
+        '--accept':{'x':'invalid float', '.999':'--folds', '1':'between 0 and 1', 'nan':'between 0 and 1'},
+    },
+    ('captcha_check', '{good}'):seed | table | fixed | {
+        '--report':{'nowhere/a.html':'there is no such folder', '{good}':'exists already', '':'report is empty'},
+        '--reader':{'nowhere':'no saved reader', '':'reader is empty'},
+        '--folds':{'1':'--folds must be', '21':'--folds must be', 'x':'invalid int'},
+    },
     ('captcha_annotate', '{good}'):known | own | {
         '--csv':{'{good}':'Is a directory', '':'csv is empty'},
         '--n':{'0':'--n must be', '-1':'--n must be', 'x':'invalid int'},
