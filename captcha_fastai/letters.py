@@ -32,7 +32,7 @@ from .rules import Constraint
 from .ctc import ctc_align
 from .losses import CharLoss, CTCLoss, TokenLoss
 from .archs import searches
-from .classifier import receptive_field
+from .fields import receptive_field
 from .crnn import CRNN
 from .transformer import CaptchaTransformer, cross_attention
 
