@@ -1,4 +1,4 @@
-"""A model answers in every column, and a text is many such paths: how probable it is, how it teaches, and where its characters stand
+"""A model answers in every column, and a text is many such paths: how probable it is, and where its characters stand
 
 A CTC model gives log-probabilities `(bs, T, V)`: for each column of the picture one for each class, class 0 the
 blank. A text is ids `(bs, L)` padded with 0. `ctc_log_prob(log_probs, targ)` says how probable a text is, all its
