@@ -19,7 +19,7 @@ Modules:
 - `captcha_fastai.contract`: Does an arch of yours offer what the library needs? `check_arch` tries it, and names what is missing
 - `captcha_fastai.core`: Characters to ids and back, and the one error for what a user can put right
 - `captcha_fastai.crnn`: A convolutional body, a recurrent neck, an answer for each column: the classic, and a small one that learns fast
-- `captcha_fastai.ctc`: A model answers in every column, and a text is many such paths: how probable it is, how it teaches, and where its characters stand
+- `captcha_fastai.ctc`: A model answers in every column, and a text is many such paths: how probable it is, and where its characters stand
 - `captcha_fastai.data`: From a folder of labelled pictures to batches: first by hand, then by fastai's DataBlock, then in one line
 - `captcha_fastai.decode`: From a score for every column of a picture to a text: the most probable one, of all or of those that you allow
 - `captcha_fastai.device`: What this machine computes fastest with, and how to share it with others
@@ -37,7 +37,7 @@ Modules:
 - `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data
 - `captcha_fastai.label_errors`: Which labels are wrong? Read by models that never saw them, laid side by side, corrected without touching a picture
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
-- `captcha_fastai.lattice`: The lattice of the CTC lesson for a whole batch of texts: one sweep each way, the best path, and every rival of every character
+- `captcha_fastai.lattice`: The lattice of CTC for a batch of texts: a sweep each way, the best path, and every rival of every character
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.letters`: What a reading knows of its letters: how sure each one is, what else it could be, where it stands
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names

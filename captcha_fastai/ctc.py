@@ -1,4 +1,4 @@
-"""A model answers in every column, and a text is many such paths: how probable it is, how it teaches, and where its characters stand
+"""A model answers in every column, and a text is many such paths: how probable it is, and where its characters stand
 
 A CTC model gives log-probabilities `(bs, T, V)`: for each column of the picture one for each class, class 0 the
 blank. A text is ids `(bs, L)` padded with 0. `ctc_log_prob(log_probs, targ)` says how probable a text is, all its
@@ -36,12 +36,12 @@ def columns_needed(
     doubled = (targ[...,1:]==targ[...,:-1]) & here[...,1:]
     return here.sum(-1) + doubled.sum(-1)
 
-# %% ../nbs/course/05_ctc.ipynb #26e94631
+# %% ../nbs/course/05_ctc.ipynb #0d352a56
 def ctc_log_prob(
     log_probs:Tensor,  # `(bs, T, V)` log-probabilities, class 0 the blank
     targ:Tensor,       # `(bs, L)` int64 ids of the texts, padded with 0
 )->Tensor:             # `(bs,)` nats; minus infinity for a text that `T` columns can't emit
-    "Exact log-probability of each text, all its paths summed (the forward algorithm of CTC, Graves et al. 2006)"
+    "Exact log-probability of each text, all its paths summed (CTC, Graves et al. 2006)"
     lp = checked_scores(log_probs)
     targ = checked_texts(targ, lp)
     bs,T,_ = lp.shape
@@ -51,13 +51,13 @@ def ctc_log_prob(
     inp_lens = torch.full((bs,), T, dtype=torch.int64)
     return -F.ctc_loss(lp.transpose(0,1), targ, inp_lens, n.cpu(), reduction='none')
 
-# %% ../nbs/course/05_ctc.ipynb #e763daef
+# %% ../nbs/course/05_ctc.ipynb #fcd79fc9
 @torch.no_grad()
 def ctc_align(
     log_probs:Tensor,  # `(bs, T, V)` log-probabilities, class 0 the blank
     targ:Tensor,       # `(bs, L)` int64 ids of the texts, padded with 0
 )->Alignment:          # All zeros, and minus infinity, for a text that `T` columns can't emit
-    "Best path, spans and posteriors of each text's characters (Viterbi and forward-backward on the CTC lattice)"
+    "Best path, spans and posteriors of each text's characters (Viterbi, forward-backward)"
     lp = checked_scores(log_probs)
     targ = checked_texts(targ, lp)
     if not lp.shape[1]: raise CaptchaError("there are no columns to align with")
@@ -70,4 +70,5 @@ def ctc_align(
     row = row.masked_fill(log_prob[:,None]==-math.inf, 0)
     chars = swap_chars(lp, targ, fwd, bwd)
     chars = (chars-chars.logsumexp(-1, keepdim=True)).exp().nan_to_num(0)
-    return Alignment(net.rows.gather(1, row), path_spans(row, targ.shape[1]), posterior, chars, log_prob)
+    path,spans = net.rows.gather(1, row),path_spans(row, targ.shape[1])
+    return Alignment(path, spans, posterior, chars, log_prob)

@@ -1,4 +1,4 @@
-"""The lattice of the CTC lesson for a whole batch of texts: one sweep each way, the best path, and every rival of every character
+"""The lattice of CTC for a batch of texts: a sweep each way, the best path, and every rival of every character
 
 The engine under `captcha_fastai.ctc`, whose lesson tells what a lattice is. `text_lattice` builds those of a batch,
 `sweep` sums up (or takes the maximum over) all paths that reach each dot, `sweep_back` those that leave it. From these
