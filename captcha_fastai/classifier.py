@@ -36,8 +36,8 @@ def feature_shape(
 def _body(channels, pretrained):
     "`xresnet34` up to its map of features; raises `CaptchaError` if weights are asked for"
     if pretrained:
-        raise CaptchaError("there are no ImageNet weights for xresnet34 (fastai's only ones are of xresnet50); "
-                           "leave pretrained out, or take the arch crnn, whose resnet34 has some")
+        raise CaptchaError("there are no ImageNet weights for xresnet34 (fastai's only ones are of "
+                           "xresnet50); leave pretrained out, or take the arch crnn, whose resnet34 has some")
     from fastai.vision.learner import create_body
     from fastai.vision.models.xresnet import xresnet34
     return create_body(xresnet34(), n_in=channels, pretrained=False, cut=-4)
@@ -45,7 +45,8 @@ def _body(channels, pretrained):
 def _splitter(m): return [list(m[0].parameters()), list(m[1:].parameters())]
 
 # %% ../nbs/course/04_classifiers.ipynb #fd799ac9
-@captcha_arch(Recipe(epochs=60, lr=3e-3, bs=8, wd=1.), loss=CharLoss, splitter=_splitter, rows=('1.8',))
+@captcha_arch(Recipe(epochs=60, lr=3e-3, bs=8, wd=1.), loss=CharLoss, splitter=_splitter,
+              rows=('1.8',))
 def pooled_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels
@@ -53,7 +54,7 @@ def pooled_classifier(
     width:int=5,            # Longest label: positions to answer for
     pretrained:bool=False,  # ImageNet weights in the body? There are none: raises `CaptchaError`
 )->nn.Sequential:           # `(bs,c,h,w)` to `(bs, width, V)`
-    "`xresnet34` and fastai's pooled head (He et al. 2018): the first model of the fastai captcha tutorial (2022)"
+    "`xresnet34` and fastai's pooled head (He et al. 2018): model 1 of the fastai captcha tutorial"
     body = _body(channels, pretrained)
     from fastai.torch_core import apply_init
     from fastai.vision.learner import create_head
@@ -64,7 +65,8 @@ def pooled_classifier(
     return nn.Sequential(body, head, nn.Unflatten(1, (int(width), len(vocab))))
 
 # %% ../nbs/course/04_classifiers.ipynb #58fa861a
-@captcha_arch(Recipe(epochs=60, lr=3e-3, bs=16, wd=2.), loss=CharLoss, splitter=_splitter, rows=('1.7',))
+@captcha_arch(Recipe(epochs=60, lr=3e-3, bs=16, wd=2.), loss=CharLoss, splitter=_splitter,
+              rows=('1.7',))
 def spatial_classifier(
     vocab:Vocab,            # Ids to answer with
     size:tuple,             # (h,w) of the pictures in pixels
@@ -74,7 +76,7 @@ def spatial_classifier(
     n_hidden:int=1000,      # Features of the hidden layer
     drop:float=0.25,        # Dropout before each linear layer; the tutorial's is .5
 )->nn.Sequential:           # `(bs,c,h,w)` to `(bs, width, V)`
-    "`xresnet34` without pooling, its map's cells kept apart: the second model of the fastai captcha tutorial (2022)"
+    "`xresnet34` without pooling, cells kept apart: model 2 of the fastai captcha tutorial (2022)"
     body = _body(channels, pretrained)
     nf,h,w = feature_shape(body, size, channels)
     head = nn.Sequential(
@@ -87,9 +89,9 @@ def spatial_classifier(
 def gradient_field(
     model:nn.Module,  # A body, or a whole model
     x:Tensor,         # `(bs,c,h,w)` pictures
-    cell:tuple,       # Where in the last two axes of the output: (row, column) of a map, (position, id) of scores
+    cell:tuple,       # Place in the output's last two axes: (row, column), or (position, id)
 )->Tensor:            # `(h,w)`
-    "How much each pixel moves one cell of the output: absolute gradients, averaged over the pictures (Luo et al. 2016)"
+    "How much each pixel moves one cell of the output: mean absolute gradients (Luo et al. 2016)"
     x = x.detach().as_subclass(Tensor).float().requires_grad_()
     with torch.enable_grad(), evaluating(model):
         grad, = torch.autograd.grad(model(x)[(...,*cell)].sum(), x)

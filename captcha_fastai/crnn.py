@@ -45,7 +45,7 @@ def sequence_shape(
 
 # %% ../nbs/course/07_crnn.ipynb #0c3cbe8d
 class BiLSTM(nn.LSTM):
-    "A bidirectional LSTM, batch first, that returns the sequence only: `(bs, T, n_in)` to `(bs, T, 2*n_hidden)`"
+    "A bidirectional LSTM that returns the sequence only: `(bs,T,n_in)` to `(bs,T,2*n_hidden)`"
     def __init__(self,
         n_in:int,      # Features of a column
         n_hidden:int,  # Features of each direction
@@ -54,7 +54,7 @@ class BiLSTM(nn.LSTM):
 
 # %% ../nbs/course/07_crnn.ipynb #74d77d43
 class CRNN(nn.Module):
-    "`(bs,c,h,w)` pictures to `(bs,T,V)` logits: a body, its columns as a sequence, a neck that reads along it, a head"
+    "`(bs,c,h,w)` pictures to `(bs,T,V)` logits: body, columns as a sequence, neck, head"
     def __init__(self,
         body:nn.Module,   # `(bs,c,h,w)` to `(bs,nf,h',T)`
         neck:nn.Module,   # `(bs,T,nf*h')` to `(bs,T,n)`
@@ -94,13 +94,13 @@ def crnn(
     channels:int=1,           # Channels of the pictures
     width:int=None,           # Longest label; for `start_blank` only
     pretrained:bool=False,    # ImageNet weights in the body?
-    cut:int=None,             # Children of the body's model to keep: 7 of `resnet34`; else by the columns they leave
+    cut:int=None,             # Children of the body's model to keep: 7 of `resnet34`, else as columns say
     n_features:int=64,        # Features of a column after the body
     n_hidden:tuple=(256,128), # Features of each direction of the two LSTMs
     drop:float=0.1,           # Dropout of the features that go into the LSTMs, and into the scores
-    body:str=None,            # A model of torchvision, as 'resnet18', or of timm, as 'timm:NAME'; `resnet34` if `None`
+    body:str=None,            # A model of torchvision, or 'timm:NAME'; `resnet34` if `None`
 )->CRNN:
-    "The CRNN of the fastai captcha tutorial (2022): `resnet34` cut at 7, two LSTMs (after Shi et al. 2015)"
+    "The CRNN of the fastai captcha tutorial: `resnet34` cut at 7, two LSTMs (after Shi et al. 2015)"
     name = plain_args(dict(body=body or 'resnet34'))['body']
     if body is None and cut is None: cut = 7
     body = named_body(name, size, channels, 2*(width or 5)+1, pretrained, cut)
@@ -114,7 +114,7 @@ def crnn(
 
 # %% ../nbs/course/07_crnn.ipynb #2539a41e
 class SkipBiLSTM(nn.Module):
-    "Normalised columns beside what a `BiLSTM` makes of them: `(bs, T, n_in)` to `(bs, T, n_in+2*n_hidden)`"
+    "Normalised columns beside a `BiLSTM` of them: `(bs,T,n_in)` to `(bs,T,n_in+2*n_hidden)`"
     def __init__(self,
         n_in:int,      # Features of a column
         n_hidden:int,  # Features of each direction of the LSTM
@@ -131,9 +131,9 @@ class SkipBiLSTM(nn.Module):
               splitter=crnn_splitter, rows=('head.1',), weights=shipped_weights, free_width=True)
 def crnn_small(
     vocab:Vocab,                     # Ids to answer with
-    size:tuple,                      # (h,w) of the pictures in pixels; (h,None): any width, divided by eight
+    size:tuple,                      # (h,w) of the pictures in pixels; (h,None): any width
     channels:int=1,                  # Channels of the pictures
-    width:int=None,                  # Longest label; twice as many columns and one more are kept, if there are
+    width:int=None,                  # Longest label; twice as many columns and one more are kept
     widths:tuple=(24,48,96,96),      # Channels of each stage
     blocks:tuple=(1,1,1,1),          # Residual blocks of each stage
     n_hidden:int=128,                # Features of each direction of the LSTM

@@ -50,22 +50,25 @@ class CaptchaTransform(Transform):
         ids = self.vocab.encode(self.labels[i], self.width)
         return CaptchaImage(self.to_tensor(im), TensorLabel(ids, vocab=self.vocab))
 
-# %% ../nbs/course/02_data.ipynb #57eaf6d1
+# %% ../nbs/course/02_data.ipynb #cd6de7b4
 @dispatch
-def show_batch(x:CaptchaImage, y, samples, ctxs=None, max_n=9, nrows=None, ncols=None, figsize=None, **kwargs):
+def show_batch(x:CaptchaImage, y, samples, ctxs=None, max_n=9, nrows=None, ncols=None,
+               figsize=None, **kwargs):
     items = [CaptchaImage(*o) for o in zip(*x)][:max_n]
     if ctxs is None: ctxs = captcha_grid(len(items), items[0][0].shape[-2:], nrows, ncols, figsize)
     return [o.show(ctx=c, **kwargs) for o,c in zip(items, ctxs)]
 
+# %% ../nbs/course/02_data.ipynb #57eaf6d1
 @dispatch
 def show_batch(x:TensorImage, y:TensorLabel, samples, ctxs=None, max_n=9,  # noqa: F811
                nrows=None, ncols=None, figsize=None, **kwargs):
     samples = samples[:max_n]
     longest = max(len(str(o[1])) for o in samples)
-    if ctxs is None: ctxs = captcha_grid(len(samples), x.shape[-2:], nrows, ncols, figsize, chars=longest)
+    if ctxs is None:
+        ctxs = captcha_grid(len(samples), x.shape[-2:], nrows, ncols, figsize, chars=longest)
     return [CaptchaImage(*o).show(ctx=c, **kwargs) for o,c in zip(samples, ctxs)]
 
-# %% ../nbs/course/02_data.ipynb #96582488
+# %% ../nbs/course/02_data.ipynb #ffac15d9
 def PictureBlock(
     size:tuple=None,     # (h,w) in pixels to squish to; the data's most common one if `None`
     channels:int=None,   # 1 or 3; if `None` 1 where every picture is grey, else 3
@@ -73,12 +76,15 @@ def PictureBlock(
     keep_shape:bool=False, # Don't squish, but bring to the height and put on paper?
 )->TransformBlock:
     "Input block: a picture of any kind, as bytes until the batch"
-    return TransformBlock(type_tfms=OpenPicture(size, channels, hold_mb, keep_shape), batch_tfms=IntToFloatTensor,
-                          dl_type=CaptchaDL, dls_kwargs=dict(hold_mb=hold_mb))
+    opened = OpenPicture(size, channels, hold_mb, keep_shape)
+    return TransformBlock(type_tfms=opened, batch_tfms=IntToFloatTensor, dl_type=CaptchaDL,
+                          dls_kwargs=dict(hold_mb=hold_mb))
 
+# %% ../nbs/course/02_data.ipynb #96582488
 def CaptchaBlock(
     vocab:Vocab|str=None,  # Characters in order; made from the labels if `None`
     width:int=None,        # Length to pad labels to, in characters; the widest label's if `None`
 )->TransformBlock:
     "Target block: a text as padded ids"
-    return TransformBlock(type_tfms=EncodeText(Vocab(vocab) if isinstance(vocab, str) else vocab, width))
+    if isinstance(vocab, str): vocab = Vocab(vocab)
+    return TransformBlock(type_tfms=EncodeText(vocab, width))

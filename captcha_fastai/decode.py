@@ -31,9 +31,9 @@ def collapse_paths(
 
 # %% ../nbs/course/06_decode.ipynb #50bd5b2e
 def greedy_decode(
-    log_probs:Tensor,  # `(bs, T, V)` scores of any scale, class 0 the blank; raw logits give the same texts
+    log_probs:Tensor,  # `(bs, T, V)` scores of any scale, class 0 the blank; logits will do
 )->Tensor:             # `(bs, L)` int64 ids padded with 0, `L` the longest text of the batch
-    "The best class of each column, repeats merged and blanks dropped (best-path decoding, Graves et al. 2006)"
+    "The best class of each column, repeats merged and blanks dropped (Graves et al. 2006)"
     best = checked_scores(log_probs, any_scale=True).argmax(-1)
     return collapse_paths(best)
 
@@ -55,9 +55,9 @@ def _best_sum(score, texts):
 def path_beam_decode(
     log_probs:Tensor,       # `(bs, T, V)` log-probabilities, class 0 the blank
     beam:int=10,            # Paths that survive a column
-    threshold:float=0.01,   # A class less probable than this is not followed, unless it is the column's best
+    threshold:float=0.01,   # A class less probable is not followed, unless it is the column's best
 )->Tensor:                  # `(bs, L)` int64 ids padded with 0
-    "The text whose surviving *paths* have the largest sum: kept for comparison, see `search.prefix_beam_decode`"
+    "The text whose surviving *paths* have the largest sum: to compare with `prefix_beam_decode`"
     lp = checked_scores(log_probs)
     if beam<1: raise CaptchaError(f"a beam keeps 1 or more paths, not {beam}")
     lp = _no_rare(lp, threshold)

@@ -23,14 +23,14 @@ from scipy.stats import binomtest
 from .core import CaptchaError, Vocab  # noqa: F401
 from .edits import align_texts  # noqa: F401 (these too can be had from this module)
 from .intervals import cer_interval, lower_bound, wilson  # noqa: F401
-from .tables import (accuracy_table, char_table, checked_table, confusions,  # noqa: F401
-                                   edits_of, right_of, show_errors, slice_by)
+from .tables import (accuracy_table, char_table, checked_table,  # noqa: F401
+                                   confusions, edits_of, right_of, show_errors, slice_by)
 from .calibration import (calibrate, calibration_error, fit_temperature,  # noqa: F401
                                         reliability, show_reliability, text_confidence)
 
 # %% ../nbs/course/11_evaluate.ipynb #ad69fc7e
 class Paired(NamedTuple):
-    "Two models on the same pictures: how many each got right, and how often equals would differ so much or more"
+    "Two models on the same pictures: how many each got right, and what equals would show by chance"
     both:int      # Right by both
     only_a:int    # Right by the first only
     only_b:int    # Right by the second only
@@ -45,7 +45,8 @@ def mcnemar(
     "Exact McNemar test (1947) of two tables of predictions, joined by file"
     a,b = (checked_table(o).set_index('file') for o in (a,b))
     if alone := sorted(set(a.index)^set(b.index)):
-        raise CaptchaError(f"the tables are of different pictures: {alone[0]} is in one of them only")
+        raise CaptchaError(f"the tables are of different pictures: {alone[0]} is in one of them "
+                           "only")
     b = b.loc[a.index]
     differ = a.index[a.text!=b.text]
     if len(differ):
@@ -61,12 +62,13 @@ def risk_coverage(
     confidence,        # Of each text
     right,             # Was it right?
     level:float=.95,   # Of the lower bound
-)->pd.DataFrame:       # A row a confidence, highest first: threshold, answered, coverage, wrong, precision, low
-    "How many are answered and how many of these wrong, accepting texts at least so sure; `low` bounds the precision"
+)->pd.DataFrame:       # A row a confidence, highest first
+    "How many are answered and how many of these wrong, by threshold; `low` bounds the precision"
     conf,right = np.asarray(confidence, dtype=float),np.asarray(right, dtype=bool)
     order = np.argsort(-conf, kind='stable')
     conf,wrong = conf[order],(~right[order]).cumsum()
-    last = np.append(np.flatnonzero(np.diff(conf)), len(conf)-1)   # equal confidences are accepted together
+    # equal confidences are accepted together
+    last = np.append(np.flatnonzero(np.diff(conf)), len(conf)-1)
     n,wrong = last+1,wrong[last]
     return pd.DataFrame(dict(threshold=conf[last], answered=n, coverage=n/len(conf), wrong=wrong,
                              precision=1-wrong/n, low=lower_bound(n-wrong, n, level)))
@@ -75,7 +77,7 @@ def risk_coverage(
 class Coverage(NamedTuple):
     "What a threshold gives, and what is proven by it"
     threshold:float   # Accept texts at least so sure; chosen on all pictures
-    answered:int      # How many were; each fold by the threshold of the others, if `groups` were given
+    answered:int      # How many were; with `groups`, each fold by the threshold of the others
     coverage:float    # As a share
     wrong:int         # How many of the answers were wrong
     low:float         # Lower bound of the precision, one-sided, exact
@@ -98,7 +100,8 @@ def coverage_at(
 )->Coverage:
     "How many texts can be answered at a precision, and how well that is proven"
     if not 0<precision<1:
-        raise CaptchaError(f"a precision lies between 0 and 1, not {precision}; no number of answers proves 1")
+        raise CaptchaError(f"a precision lies between 0 and 1, not {precision}; no number of "
+                           "answers proves 1")
     conf,right = np.asarray(confidence, dtype=float),np.asarray(right, dtype=bool)
     bar = _threshold(conf, right, precision)
     bars = np.full(len(conf), bar)

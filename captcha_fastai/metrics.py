@@ -31,10 +31,10 @@ def _total(x, learn=None):
 
 # %% ../nbs/course/03_right.ipynb #fad90bd4
 class TextMetric(Metric):
-    "A ratio of sums over texts; call it on ids, or give it to a `Learner`, whose loss says what its output means"
+    "A ratio of sums over texts; call it on ids, or give it to a `Learner`, whose loss decodes"
     def __init__(self,
-        func,       # `(pred ids, targ ids)` to numerator and denominator: `(bs,)` for each picture, or of the batch
-        name:str,   # What the progress table calls it; with "error" in it where less is better: fastai goes by that
+        func,       # `(pred ids, targ ids)` to numerator and denominator, `(bs,)` or of the batch
+        name:str,   # What the progress table calls it; with "error" in it if less is better
         final=None, # Applied to the ratio at the end
     ):
         self.func,self._name,self.final = func,name,final

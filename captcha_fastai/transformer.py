@@ -26,8 +26,8 @@ from .search import Beams
 from .losses import TokenLoss, shift_targets
 from .archs import Recipe, captcha_arch, evaluating
 from .stages import ResBlock, conv_layer, strided, strides
-from .blocks import (Attention, DecoderBlock, EncoderBlock, PositionalEmbedding,  # noqa: F401
-                                   keep_attention, sinusoidal)
+from .blocks import (Attention, DecoderBlock, EncoderBlock,  # noqa: F401
+                                   PositionalEmbedding, keep_attention, sinusoidal)
 from .writing import beam_search, warn_untaught, writable
 
 # %% ../nbs/course/09_transformer.ipynb #0caab378
@@ -53,7 +53,7 @@ def picture_stem(
 
 # %% ../nbs/course/09_transformer.ipynb #f5303f03
 class CaptchaTransformer(nn.Module):
-    "Pictures `(bs,c,h,w)` to logits `(bs,width+1,V)`: one step for each character and one for the end of the text"
+    "Pictures `(bs,c,h,w)` to logits `(bs,width+1,V)`: a step for each character and one for the end"
     def __init__(self,
         stem:nn.Module,      # `(bs,c,h,w)` to `(bs,nf,h',w')`
         shape:tuple,         # (nf,h',w')
@@ -74,11 +74,12 @@ class CaptchaTransformer(nn.Module):
         self.rows,self.columns = PositionalEmbedding(h, d, sine),PositionalEmbedding(w, d, sine)
         self.places,self.embed = PositionalEmbedding(width+1, d, sine),nn.Embedding(n_out, d)
         nn.init.normal_(self.embed.weight, std=.1)
-        self.encoder = nn.Sequential(*[EncoderBlock(*args) for _ in range(layers[0])], nn.LayerNorm(d))
+        blocks = [EncoderBlock(*args) for _ in range(layers[0])]
+        self.encoder = nn.Sequential(*blocks, nn.LayerNorm(d))
         self.decoder = nn.ModuleList([DecoderBlock(*args) for _ in range(layers[1])])
         self.scores = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, n_out))
 
-# %% ../nbs/course/09_transformer.ipynb #ad9bb060
+# %% ../nbs/course/09_transformer.ipynb #d757a3a5
 @patch
 def encode(self:CaptchaTransformer,
     x,   # `(bs,c,h,w)`
@@ -86,12 +87,13 @@ def encode(self:CaptchaTransformer,
     "What the encoder makes of each cell of the picture"
     cells = self.stem(x).permute(0,2,3,1)
     if cells.shape[1:3]!=self.grid:
-        raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of {tuple(cells.shape[1:3])}, "
-                           f"the model knows the places of one of {self.grid}; "
+        raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of "
+                           f"{tuple(cells.shape[1:3])}, the model knows the places of one of {self.grid}; "
                            "give it pictures of the size it was made for")
     x = self.proj(cells) + self.rows()[:,None] + self.columns()
     return self.encoder(x.flatten(1,2))
 
+# %% ../nbs/course/09_transformer.ipynb #ad9bb060
 @patch
 def memory(self:CaptchaTransformer,
     x,   # `(bs,c,h,w)`
@@ -168,9 +170,10 @@ def search(self:CaptchaTransformer,
     n_best:int=1,                 # Texts to return; at most `beam`
 )->Beams:                         # `(bs,n_best,width+1)` ids and `(bs,n_best)` log-probabilities
     "The most probable texts, by beam search"
-    if not 1<=n_best<=beam: raise CaptchaError(f"n_best must be from 1 to beam={beam}, not {n_best}")
-    auto = None
-    if constraint is not None: auto = writable(constraint, self.embed.num_embeddings, self.width, x.device)
+    if not 1<=n_best<=beam:
+        raise CaptchaError(f"n_best must be from 1 to beam={beam}, not {n_best}")
+    V,auto = self.embed.num_embeddings,None
+    if constraint is not None: auto = writable(constraint, V, self.width, x.device)
     with evaluating(self): ids,log_probs = self._beams(self.memory(x), beam, auto)
     return Beams(ids[:,:n_best], log_probs[:,:n_best])
 
@@ -179,7 +182,8 @@ def transformer_splitter(
     m:CaptchaTransformer,   # The model
 )->list:                    # Two lists of parameters: of what sees, and of what writes
     "Parameter groups for training the encoder more slowly, or not at all"
-    sees,writes = (m.stem, m.proj, m.rows, m.columns, m.encoder),(m.places, m.embed, m.decoder, m.scores)
+    sees = m.stem,m.proj,m.rows,m.columns,m.encoder
+    writes = m.places,m.embed,m.decoder,m.scores
     return [[p for o in part for p in o.parameters()] for part in (sees, writes)]
 
 # %% ../nbs/course/09_transformer.ipynb #4a0d43fd
@@ -196,7 +200,7 @@ def captcha_transformer(
     d_ff:int=None,                  # Features within the feed-forward nets; `4*d` if `None`
     drop:float=.1,                  # Dropout
     widths:tuple=(24,48,96,96),     # Channels of each stage of the stem
-    patch:tuple=None,               # (h,w) of patches to cut the picture into, instead of the stem's convolutions
+    patch:tuple=None,               # (h,w) of patches to cut the picture into, instead of convolutions
     sine:bool=False,                # Positions as waves, not as parameters?
 )->CaptchaTransformer:
     "An encoder-decoder transformer (Vaswani et al. 2017) behind a small convolutional stem"
@@ -204,24 +208,26 @@ def captcha_transformer(
         raise CaptchaError("a transformer needs a width and a block on each side at least, "
                            f"not width={width}, layers={tuple(layers)}")
     stem,shape = picture_stem(size, channels, tuple(widths), 2*width+1, patch)
-    return CaptchaTransformer(stem, shape, len(vocab), width, d, n_heads, tuple(layers), d_ff, drop, sine)
+    return CaptchaTransformer(stem, shape, len(vocab), width, d, n_heads, tuple(layers), d_ff, drop,
+                              sine)
 
 # %% ../nbs/course/09_transformer.ipynb #c4a10e10
 def cross_attention(
     model:CaptchaTransformer,  # The model
     x:Tensor,                  # `(bs,c,h,w)`
-    ids:Tensor,                # `(bs,L)` padded ids: the text to follow, for example what the model has written
-)->Tensor:                     # `(bs,layers,heads,L+1,h',w')`: each step's weights sum to 1 over the cells
+    ids:Tensor,                # `(bs,L)` padded ids: the text to follow, as what the model has written
+)->Tensor:                     # `(bs,layers,heads,L+1,h',w')`: each step's weights sum to 1
     "Where each step of each decoder block looks while it reads `ids`"
     with keep_attention(model), evaluating(model), torch.no_grad():
         model(x, ids)
-        return torch.stack([o.cross_attn.weights for o in model.decoder], 1).unflatten(-1, model.grid)
+        weights = torch.stack([o.cross_attn.weights for o in model.decoder], 1)
+        return weights.unflatten(-1, model.grid)
 
 # %% ../nbs/course/09_transformer.ipynb #844c2a35
 def show_cross_attention(
     im,             # `(1,h,w)` or `(3,h,w)` tensor
     text:str,       # What the steps write
-    weights:Tensor, # `(n,h',w')`, `n` above `len(text)`: of `cross_attention`, a mean over blocks and heads
+    weights:Tensor, # `(n,h',w')`, `n` above `len(text)`: `cross_attention`, averaged over heads
     figsize=None,   # Of the whole figure, inches
 ):
     "The picture once for each character and for the end (∎), lit where the step looked"

@@ -28,20 +28,21 @@ def _split(config):
 
 # %% ../nbs/course/15_tune.ipynb #589014dd
 def run_trial(
-    config:dict,     # Setting: `lr`, `bs`, `epochs` for the fit, the rest for the arch; what is missing is the recipe's
+    config:dict,     # Setting: `lr`, `bs`, `epochs` for the fit, the rest for the arch
     files,           # Paths of the pictures
     texts,           # Their labels
     arch,            # Makes the model, as `crnn_small`
-    log,             # Called after each epoch with a dict: epoch, train_loss, valid_loss and the metrics
+    log,             # Called after each epoch with a dict: epoch, losses and metrics
     valid_pct=.2,    # Share of the pictures to validate on
     seed:int=42,     # Of the split, the weights and the augmentation
 ):
-    "One training with one setting, from scratch"
+    "One training with one setting, from scratch; what the setting lacks is the recipe's"
     fit,args = _split(config)
     bs = fit.get('bs', arch.recipe.bs)
     set_seed(seed)
     dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=valid_pct, seed=seed, bs=bs)
-    learn = captcha_learner(dls, arch, pretrained=False, arch_args=args, cbs=EpochLines(None, tell=log))
+    learn = captcha_learner(dls, arch, pretrained=False, arch_args=args,
+                            cbs=EpochLines(None, tell=log))
     with learn.no_bar(), learn.no_logging(): learn.fit_recipe(fit.get('epochs'), fit.get('lr'))
 
 # %% ../nbs/course/15_tune.ipynb #8e86728e
@@ -54,15 +55,16 @@ def tune_arch(
     epochs:int=None,      # Of a trial that isn't stopped; the recipe's if `None`
     grace:int=3,          # Epochs before a trial may be stopped
     metric='char_accuracy', # What to go by, more is better: a metric's name
-    seed:int=42,          # Of the drawing of settings, and of every training: its split, weights and augmentation
-    address:str=None,     # A cluster's address, as ray.init takes it; Ray starts in this process if `None`
+    seed:int=42,          # Of the drawing of settings, and of every training
+    address:str=None,     # A cluster's, as ray.init takes it; Ray starts in this process if `None`
     cpus:int=None,        # Of this machine, for all trials together; all if `None`
-    storage:str=None,     # Folder for Ray's own records, on a cluster one that all machines see; thrown away if `None`
+    storage:str=None,     # Folder for Ray's records, which all machines see; thrown away if `None`
     **kwargs              # For `run_trial`
-)->pd.DataFrame:          # A row for each trial and epoch: trial, epoch, the losses and metrics, seconds, the setting
+)->pd.DataFrame:          # A row for each trial and epoch: losses, metrics, seconds, the setting
     "Search for a better setting by Ray Tune, with early stopping"
     def trial(config, log, files, texts):
         run_trial(config, files, texts, arch, log, seed=seed, **kwargs)
     epochs = epochs or arch.recipe.epochs
-    return ray_trials(trial, files, texts, dict(space, epochs=epochs), trials, min(grace, epochs), metric, seed,
-                      address, cpus, storage)
+    space = dict(space, epochs=epochs)
+    return ray_trials(trial, files, texts, space, trials, min(grace, epochs), metric, seed, address,
+                      cpus, storage)
