@@ -302,7 +302,8 @@ def _check_free(file, name):
     "Refuse to write over a file, or into no folder"
     if file is None: return
     if Path(file).exists(): raise _refused(f"{file} exists already; give another name to {name}=")
-    if not Path(file).absolute().parent.is_dir(): raise _refused(f"cannot write {file}: there is no such folder")
+    if not Path(file).absolute().parent.is_dir():
+        raise _refused(f"cannot write {file}: there is no folder {Path(file).parent}")
 
 @command('label_errors')
 def captcha_check(

@@ -272,7 +272,7 @@ OPTIONS = {
         '--accept':{'x':'invalid float', '.999':'--folds', '1':'between 0 and 1', 'nan':'between 0 and 1'},
     },
     ('captcha_check', '{good}'):seed | table | fixed | {
-        '--report':{'nowhere/a.html':'there is no such folder', '{good}':'exists already', '':'report is empty'},
+        '--report':{'nowhere/a.html':'there is no folder', '{good}':'exists already', '':'report is empty'},
         '--reader':{'nowhere':'no saved reader', '':'reader is empty'},
         '--folds':{'1':'--folds must be', '21':'--folds must be', 'x':'invalid int'},
     },
