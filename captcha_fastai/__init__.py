@@ -33,6 +33,7 @@ Modules:
 - `captcha_fastai.normalize`: The numbers that pictures are normalised by, and whose they are
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 - `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
+- `captcha_fastai.portable_read`: One file on NumPy, Pillow and onnxruntime opens pictures, decodes what a model says, and prints texts
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause
 - `captcha_fastai.processes`: One training in several processes: what each of them must have alike
 - `captcha_fastai.progress`: Two callbacks for long trainings: `EpochLines` tells how far one is, `Checkpoint` lets it go on after a stop
