@@ -24,6 +24,7 @@ Modules:
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
+- `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
@@ -33,6 +34,7 @@ Modules:
 - `captcha_fastai.normalize`: The numbers that pictures are normalised by, and whose they are
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 - `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
+- `captcha_fastai.portable`: A finished reader as a folder that any program can read, believed only when it reads the same texts
 - `captcha_fastai.portable_read`: One file on NumPy, Pillow and onnxruntime opens pictures, decodes what a model says, and prints texts
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause
 - `captcha_fastai.processes`: One training in several processes: what each of them must have alike

@@ -20,6 +20,7 @@ from captcha_fastai.classifier import *
 from captcha_fastai.crnn import *
 from captcha_fastai.transformer import *
 from captcha_fastai.reader import *
+from captcha_fastai.graphs import *
 from captcha_fastai.bulk import *
 
 # from here on: drawing, data, training, judging; with fastai, whose import calls what torch has deprecated
@@ -58,4 +59,5 @@ from captcha_fastai.evidence import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *
 from captcha_fastai.terminal import *
+from captcha_fastai.portable import *
 from captcha_fastai.cli import *

@@ -21,7 +21,6 @@ from pathlib import Path
 from .core import CaptchaError, norm_text
 from .pictures import picture_files
 from .files import WorkFolder, atomic_write, named_oserror
-from .reader import Reading
 
 # %% ../nbs/library/bulk.ipynb #33010895
 def expand_pictures(
@@ -55,6 +54,7 @@ def _file_state(file):
 
 def _parse_kept(line):
     "The picture that a line is about, its `Reading`, and the state of the file"
+    from captcha_fastai.reader import Reading   # here, for who reads by an exported folder needs no torch
     d = json.loads(line)
     file,state = d['file'],d.pop('seen')
     res = Reading(**d | dict(file=Path(file), confidence=float(d['confidence'])))

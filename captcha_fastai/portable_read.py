@@ -18,7 +18,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/portable_read.html
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/library/portable_read.ipynb #3880f4c7
+# %% ../nbs/library/portable_read.ipynb #a116c35f
 import argparse
 import json
 import sys
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-# %% ../nbs/library/portable_read.ipynb #227f732a
+# %% ../nbs/library/portable_read.ipynb #407e17be
 FORMATS = 'AVIF BMP DIB GIF ICO JPEG JPEG2000 MPO PCX PNG PPM QOI SGI TGA TIFF WEBP'.split()
 def opaque(im):
     "A transparent picture on white; where nothing shows on it but in the alpha, on black, then turned to dark on light"
@@ -47,7 +47,7 @@ def flat(im):
     if im.mode in ('RGBA','LA','PA','La','RGBa') or 'transparency' in im.info: im = opaque(im)
     return im if im.mode in ('L','RGB') else im.convert('L' if im.mode=='1' else 'RGB')
 
-# %% ../nbs/library/portable_read.ipynb #f1068224
+# %% ../nbs/library/portable_read.ipynb #2e5ca553
 def kept_shape(a, height):
     "`(c,h,w)` bytes at another height and in their own shape; the width is a multiple of 16 from 64 to 1024"
     def weights(n, m):   # of the n pixels of an axis in each of m new ones: triangles that no pixel falls through
@@ -59,21 +59,20 @@ def kept_shape(a, height):
     a = np.matmul(np.matmul(weights(h, height), a.astype(np.float32)), weights(w, width).T)
     return (a+.5).clip(0, 255).astype(np.uint8)
 
-# %% ../nbs/library/portable_read.ipynb #d8dd27eb
+# %% ../nbs/library/portable_read.ipynb #2b3c105b
 def turned(text):
     "What is drawn from left to right, in the order in which it is read from the right: all but numbers turned round"
     import re
     return re.sub(r'[\d!-~]+', lambda m: m[0][::-1], text[::-1])
 
-# %% ../nbs/library/portable_read.ipynb #99fabe76
+# %% ../nbs/library/portable_read.ipynb #8cb3331e
 KINDS = {}   # for each loss what an output means, and how sure each letter is
-
 def padded(texts):
     "Ids of texts as an array, 0 behind them"
     texts = [[] if o is None else list(o) for o in texts]
     return np.array([o+[0]*(max(map(len, texts))-len(o)) for o in texts], int)
 
-# %% ../nbs/library/portable_read.ipynb #ebd25ace
+# %% ../nbs/library/portable_read.ipynb #074af5d6
 def ctc_log_prob(lp, ids):
     "Of texts `ids` `(n,L)`, 0 behind them, given `lp` `(n,T,V)` of columns, class 0 the blank: all their paths summed"
     rows,hop = np.zeros((2,len(ids),2*ids.shape[1]+1), int)   # a blank, the first character, a blank, ...
@@ -118,12 +117,12 @@ def column_letters(lp, ids):
     return np.exp(p[np.arange(L),np.subtract(ids, 1)]-np.logaddexp.reduce(p, 1))
 KINDS['CTCLoss'] = columns,column_letters
 
-# %% ../nbs/library/portable_read.ipynb #3b67be1d
+# %% ../nbs/library/portable_read.ipynb #a26ef1df
 def place_letters(lp, ids):
     "How probable each character is in its place"
     return np.exp(lp[np.arange(len(ids)),list(ids)])
 
-# %% ../nbs/library/portable_read.ipynb #3d7614bd
+# %% ../nbs/library/portable_read.ipynb #c2b074c1
 def place_search(lp, table, ends, need):
     "The most probable text that a rule allows, given `(L,V)` of places, class 0 for none (Viterbi)"
     over = np.where(ends, 0, -np.inf)
@@ -145,7 +144,7 @@ def places(reader, lp, rule):
     return ids,np.take_along_axis(lp, np.array(at)[...,None], 2).sum((1,2)),lp
 KINDS['CharLoss'] = places,place_letters
 
-# %% ../nbs/library/portable_read.ipynb #bf6e3e06
+# %% ../nbs/library/portable_read.ipynb #123b4d65
 def steps(reader, memory, rule, beam=4):
     "What a model writes step by step (beam search): ids of each text, its log-probability, and what that was found in"
     def say(ids, memory): return reader.run(1, tokens=ids.reshape(len(memory), -1), memory=memory)   # `(rows,steps,V)`
@@ -169,7 +168,7 @@ def steps(reader, memory, rule, beam=4):
     return texts,score[:,0],say(ids[:,0,:-1], memory[::beam])
 KINDS['TokenLoss'] = steps,place_letters
 
-# %% ../nbs/library/portable_read.ipynb #a6bf2ac8
+# %% ../nbs/library/portable_read.ipynb #e34853a5
 class Reader:
     "An exported folder: `read` gives text, confidence and letters of a picture"
     def __init__(self, folder, **options):
@@ -183,7 +182,7 @@ class Reader:
     def pixels(self, im):
         "`(c,h,w)` bytes of a PIL image, as the model sees them"
         if im.format and im.format not in FORMATS: raise ValueError(f'{im.format} is not read here; save it as PNG')
-        if im.format!='MPO' and getattr(im, 'n_frames', 1)>1: raise ValueError('it moves, or has pages; save the one to read as PNG')
+        if im.format!='MPO' and getattr(im, 'n_frames', 1)>1: raise ValueError('it has frames; save the one to read')
         im,(h,w) = flat(im).convert('L' if self.channels==1 else 'RGB'),self.size
         if w and im.size!=(w,h): im = im.resize((w,h), Image.BILINEAR)
         a = np.asarray(im).reshape(*im.size[::-1], -1).transpose(2, 0, 1)
@@ -212,18 +211,19 @@ class Reader:
         "Text, confidence, and each letter with its own, of a path or an open file; `known` as `rule` takes it"
         with Image.open(picture) as im: x = self.pixels(im)
         (ids,),(score,),(out,) = self.answers(x[None], self.rule(**known) if any(known.values()) else None)
-        return self.text(ids),min(1., float(np.exp(score))),list(zip(self.text(ids), self.letters(out, ids).tolist()))
+        letters = zip(ids, self.letters(out, ids).tolist() if len(ids) else [])
+        return self.text(ids),min(1., float(np.exp(score))),[(self.chars[i-1],p) for i,p in letters]
 
-# %% ../nbs/library/portable_read.ipynb #3d332a66
+# %% ../nbs/library/portable_read.ipynb #df673adb
 def main():
+    def span(text): return [int(o) for o in text.split('-')*2][:2]
     parser = argparse.ArgumentParser(description='Read pictures; prints a line for each: path, text, confidence')
     parser.add_argument('pictures', nargs='+', metavar='PICTURE')
-    parser.add_argument('--length', help='characters that a text has, as 5 or 4-6')
+    parser.add_argument('--length', type=span, help='characters that a text has, as 5 or 4-6')
     parser.add_argument('--chars', help='the only characters that a text may have')
     args,bad,reader = parser.parse_args(),0,Reader(Path(__file__).parent)
-    length = args.length and [int(o) for o in args.length.split('-')*2][:2]
     for o in args.pictures:
-        try: text,confidence,_ = reader.read(o, length=length, chars=args.chars)
-        except (OSError, ValueError) as e: bad = print(f'{o}: {e}', file=sys.stderr) or 1
+        try: text,confidence,_ = reader.read(o, length=args.length, chars=args.chars)
+        except Exception as e: bad = print(f'{o}: {e}', file=sys.stderr) or 1
         else: print(f'{o}\t{text}\t{confidence:.4f}')
     sys.exit(bad)
