@@ -24,7 +24,7 @@ Modules:
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
-- `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32
+- `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32 or 8 bits
 - `captcha_fastai.labels`: Which text belongs to which picture: taken from names or from a table, and checked before anything is trained on
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names

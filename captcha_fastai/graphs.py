@@ -1,9 +1,10 @@
-"""A reader's model as a graph of plain operations that other programs can run: ONNX, in float32
+"""A reader's model as a graph of plain operations that other programs can run: ONNX, in float32 or 8 bits
 
 `write_graphs(reader, folder)` writes what a reader's model computes as ONNX: `model.onnx`, from normalised pictures
 `(n,c,h,w)` to log-probabilities `(n,T,V)`. A model that writes step by step becomes two graphs: `model.onnx` looks at
 the picture, `step.onnx` says what comes next. How many pictures there are is left open, and so is the width of a reader
-whose width is free. `portable` writes the folder around them, and checks it.
+whose width is free. `quantise(file, batches)` turns most of a graph's convolutions into 8 bits. `portable` writes the
+folder around them, and checks it.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/graphs.html.md"""
 
@@ -12,11 +13,14 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/graphs.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/library/graphs.ipynb #19053749
+# %% ../nbs/library/graphs.ipynb #4ca30cc2
+import logging
 import warnings
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,7 +30,7 @@ from .decode import greedy_decode
 from .transformer import CaptchaTransformer
 from .reader import Reader, fuse_norms
 
-# %% ../nbs/library/graphs.ipynb #21aa258d
+# %% ../nbs/library/graphs.ipynb #4b591dfb
 _decoders = {CTCLoss:greedy_decode, CharLoss:char_decode, TokenLoss:token_decode}
 
 def loss_name(
@@ -43,7 +47,7 @@ def loss_name(
         raise CaptchaError(f"{reader.spec.arch} with {loss!r} searches in a way of its own and can't be exported")
     return type(loss).__name__
 
-# %% ../nbs/library/graphs.ipynb #fb9a7f27
+# %% ../nbs/library/graphs.ipynb #f10d3ab4
 class _Said(nn.Module):
     "Log-probabilities of what a model says"
     def __init__(self, model):
@@ -61,7 +65,7 @@ class _Next(_Said):
         parts = memory.unbind(1)
         return self.model.decode(tokens, list(zip(parts[::2], parts[1::2])))[0].log_softmax(-1)
 
-# %% ../nbs/library/graphs.ipynb #36012831
+# %% ../nbs/library/graphs.ipynb #34c038c4
 def _write(file, model, inputs, output, axes):
     "Watch `model` compute once, and write down what it does"
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
@@ -96,3 +100,44 @@ def write_graphs(
     _write(folder/'step.onnx', _Next(model), inputs, 'log_probs',
            dict(tokens={0:'n', 1:'steps'}, memory={0:'n'}, log_probs={0:'n', 1:'steps'}))
     return ['model.onnx','step.onnx']
+
+# %% ../nbs/library/graphs.ipynb #9b6a995f
+@contextmanager
+def _silent():
+    "Within, onnxruntime's tools don't advise"
+    was = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try: yield
+    finally: logging.disable(was)
+
+def _keep_half(graph):
+    "Keep the larger tensors of a graph in half precision, and make float32 of them where it is loaded"
+    from onnx import TensorProto, helper, numpy_helper
+    parts = graph.graph
+    for o in [o for o in parts.initializer if o.data_type==TensorProto.FLOAT and np.prod(o.dims)>=1024]:
+        half = numpy_helper.from_array(numpy_helper.to_array(o).astype(np.float16), f'{o.name}_half')
+        parts.initializer.remove(o)
+        parts.initializer.append(half)
+        parts.node.insert(0, helper.make_node('Cast', [half.name], [o.name], to=TensorProto.FLOAT))
+
+def quantise(
+    file:str|Path,  # A graph that `write_graphs` made, rewritten in place
+    batches,        # Normalised pictures `(n,c,h,w)` float32, to find the ranges by; none: no convolution is changed
+    share=.25,      # Of the convolutions that stay in float32, the first ones
+):
+    "Turn convolutions into 8 bits, with a scale for each output channel, and keep other weights in half precision"
+    import onnx
+    with _silent():
+        from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+        convs = [o.name for o in onnx.load(file).graph.node if o.op_type=='Conv']
+        class Batches(CalibrationDataReader):
+            "The pictures, as onnxruntime asks for them"
+            left = iter(batches)
+            def get_next(self): return next(({'pictures':o} for o in self.left), None)
+        if len(batches):
+            quantize_static(file, file, Batches(), per_channel=True, op_types_to_quantize=['Conv'],
+                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                            nodes_to_exclude=convs[:int(len(convs)*share)])
+        graph = onnx.load(file)
+        _keep_half(graph)
+        onnx.save(graph, file)

@@ -15,7 +15,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/portable.html.md""
 # %% auto #0
 __all__ = ['export_reader', 'ExportedReader', 'captcha_export']
 
-# %% ../nbs/library/portable.ipynb #0acc4737
+# %% ../nbs/library/portable.ipynb #a4fd16c0
 import importlib.util
 import json
 import math
@@ -36,7 +36,7 @@ from .files import file_sha256
 from .pictures import PictureError, one_picture, open_picture
 from .terminal import SomeBad, command, option, say
 
-# %% ../nbs/library/portable.ipynb #460bb2c6
+# %% ../nbs/library/portable.ipynb #4ad2e8ce
 _cells = re.compile(r'^# %% .*\n', re.M)
 _only_for = {'def kept_shape':'free', 'def turned':'rtl', 'def ctc_search':'CTCLoss', 'def place_search':'CharLoss',
              'def steps':'TokenLoss', 'def place_letters':'places'}
@@ -56,7 +56,7 @@ def read_source(
     kept = [o.strip() for o in cells if _first_def(o) is None or _only_for[_first_def(o)] in there]
     return '\n\n'.join([f'"""{_head}"""', *kept, "if __name__=='__main__': main()"])+'\n'
 
-# %% ../nbs/library/portable.ipynb #1feaea54
+# %% ../nbs/library/portable.ipynb #c3b1505d
 def _info(reader, names, folder):
     "What stands in `reader.json`"
     from captcha_fastai.graphs import loss_name
@@ -82,7 +82,7 @@ def write_export(
     (Path(folder)/'read.py').write_text(read_source(info), encoding='utf-8')
     return info
 
-# %% ../nbs/library/portable.ipynb #2ad0e17a
+# %% ../nbs/library/portable.ipynb #8b45c0fa
 NEAR = 1e-4   # nats: what two texts may lie apart and be called level
 
 class Difference(NamedTuple):
@@ -105,7 +105,7 @@ def _module(file):
     spec.loader.exec_module(res)
     return res
 
-# %% ../nbs/library/portable.ipynb #7bcd64aa
+# %% ../nbs/library/portable.ipynb #a8595184
 def _padded(*texts):
     "Ids of texts as a tensor"
     import torch
@@ -171,7 +171,7 @@ def compare_texts(
             res += _apart(reader, read, names, batch, constraint, read.rule(**known))
     return res
 
-# %% ../nbs/library/portable.ipynb #bea6ab9f
+# %% ../nbs/library/portable.ipynb #62a33ba8
 _fonts = 'DejaVuSans','DejaVuSans-Bold','DejaVuSerif','DejaVuSansMono-Bold'
 
 def drawn_pictures(
@@ -201,7 +201,7 @@ def _pictures(reader, data=None):
         except PictureError as e: say(f'left out: {e}')
     return res
 
-# %% ../nbs/library/portable.ipynb #691f19eb
+# %% ../nbs/library/portable.ipynb #7aa38f77
 class ExportDiffers(CaptchaError):
     "An exported folder reads otherwise than its reader, and was not kept"
 
@@ -233,12 +233,13 @@ def _checked(reader, folder, data, log):
     if bad: raise ExportDiffers(f"{bad[0]}; {len(bad)} of {2*len(pictures)} readings differ, nothing was exported")
     return dict(pictures=len(pictures), near_ties=len(found))
 
-# %% ../nbs/library/portable.ipynb #7c685e0d
+# %% ../nbs/library/portable.ipynb #54e1803b
 def export_reader(
     reader,               # A `Reader`, or the folder of a saved one
     out:str|Path,         # Folder to make
     data:str|Path=None,   # Folder of more pictures to compare texts on
     log=say,              # Told of near-ties, and in the end of what was compared
+    int8:bool=False,      # In 8 bits, where the texts that the reader is sure of stay the same?
 )->Path:
     "Export a reader to a folder that needs no torch; where it reads one text otherwise, `CaptchaError` and no folder"
     _check_begin(out)
@@ -252,6 +253,7 @@ def export_reader(
         info = write_export(reader, tmp)
         checked = _checked(reader, tmp, data, log)
         _write_info(tmp, info | dict(checked=checked))
+        if int8: _to_8_bits(reader, tmp, data, log)
         tmp.chmod(0o755)
         os.rename(tmp, out)
     except BaseException:
@@ -260,7 +262,7 @@ def export_reader(
     log(f"{checked['pictures']} pictures read alike, free and told, but for {checked['near_ties']} near-ties")
     return out
 
-# %% ../nbs/library/portable.ipynb #9cac6c44
+# %% ../nbs/library/portable.ipynb #d4d02bc0
 @dataclass(frozen=True)
 class ExportedReading:
     "What was read in one picture: what `reader.Reading` holds, without torch"
@@ -290,7 +292,7 @@ def _exported_info(folder):
             raise CaptchaError(f"{file} is not the file that was exported: its SHA-256 isn't the one in reader.json")
     return info
 
-# %% ../nbs/library/portable.ipynb #4ddf0a06
+# %% ../nbs/library/portable.ipynb #55b80570
 class ExportedReader:
     "Reads pictures by an exported folder, as `Reader` does by a saved one; imports no torch"
     opening_threads = 4   # Threads that open pictures while the model runs
@@ -341,7 +343,7 @@ class ExportedReader:
             if c not in self.vocab: raise CaptchaError(f"chars: {c!r} is not in the vocabulary {self.vocab.chars!r}")
         return self.net.rule(length, chars)
 
-# %% ../nbs/library/portable.ipynb #c30f2e70
+# %% ../nbs/library/portable.ipynb #a61d9e17
 def _batches(reader, pictures, bs, bgr):
     "Each batch with what its pictures opened to; the next is opened while this one is read"
     def opened(x):
@@ -386,11 +388,38 @@ def read_pictures(
 
 ExportedReader.read = read_pictures
 
-# %% ../nbs/library/portable.ipynb #5e23a4f1
+# %% ../nbs/library/portable.ipynb #5c4c7398
+SURE,ALIKE = .5,.995   # a reading that counts as sure; the share of them that must stay
+
+def _calibration(reader, n=256, bs=16):
+    "Batches of drawn pictures, other ones than those that texts are compared on"
+    import torch
+    xs = {k:reader.tensor(o) for k,o in drawn_pictures(reader.spec, n, seed=99).items()}
+    parts = [at[i:i+bs] for at in _by_width(xs) for i in range(0, len(at), bs)]
+    return [reader._normal(torch.stack([xs[o] for o in part])).contiguous().numpy() for part in parts]
+
+def _to_8_bits(reader, folder, data, log):
+    "Turn the graphs of a checked folder into 8 bits; `ExportDiffers` if too many texts are others"
+    from captcha_fastai.graphs import quantise
+    info = json.loads((folder/'reader.json').read_text(encoding='utf-8'))
+    for name in info['sha256']: quantise(folder/name, _calibration(reader) if name=='model.onnx' else [])
+    info['sha256'] = {o:file_sha256(folder/o) for o in info['sha256']}
+    _write_info(folder, info)
+    images = list(_pictures(reader, data).values())
+    pairs = list(zip(reader.read(images), ExportedReader(folder).read(images)))
+    sure = [(a,b) for a,b in pairs if a.confidence>=SURE]
+    share,of_sure = (sum(a.text==b.text for a,b in o)/max(1, len(o)) for o in (pairs, sure))
+    said = f"in 8 bits {share:.1%} of {len(pairs)} texts are the same, {of_sure:.1%} of the {len(sure)} sure ones"
+    if sure and of_sure<ALIKE: raise ExportDiffers(f"{said}; {ALIKE:.1%} must be, nothing was exported")
+    _write_info(folder, info | dict(int8=dict(pictures=len(pairs), same=share, same_of_sure=of_sure)))
+    log(said)
+
+# %% ../nbs/library/portable.ipynb #871830fc
 @command()
 def captcha_export(
     reader:str, # Folder that captcha_train saved, or pretrained or pretrained/small in the package
     out:option('DIR', opt=True, required=True), # Folder to make: read.py, model.onnx, reader.json
+    int8:bool=False, # In 8 bits: smaller and faster, and what the reader is sure of reads the same
     data:option('FOLDER')=None, # Folder of more pictures to compare texts on
     arch:option('ARCH', "The function that made the reader's model, as package.module:function, if not ours")=None,
 ):
@@ -399,7 +428,7 @@ def captcha_export(
     from captcha_fastai.archs import get_arch
     from captcha_fastai.reader import Reader
     made = Reader.load(reader, device='cpu', arch=arch and get_arch(arch))
-    try: print(export_reader(made, out, data))
+    try: print(export_reader(made, out, data, int8=int8))
     except ExportDiffers as e:
         say(f'captcha_export: {e}')
         raise SomeBad from None

@@ -238,8 +238,9 @@ def test_a_changed_folder_is_not_believed(world, tmp_path):
         assert res.returncode==2 and says in res.stderr and 'Traceback' not in res.stderr
 
 def few(monkeypatch, n=24):
+    "Compare on few pictures"
     drawn = portable.drawn_pictures
-    monkeypatch.setattr(portable, 'drawn_pictures', lambda spec: drawn(spec, n))
+    monkeypatch.setattr(portable, 'drawn_pictures', lambda spec, n=n, seed=0: drawn(spec, min(n, 24), seed))
 
 @pytest.mark.parametrize('arch', own_archs)
 def test_every_arch(arch, monkeypatch, tmp_path):
@@ -252,6 +253,9 @@ def test_every_arch(arch, monkeypatch, tmp_path):
         a,b = (o.read(pictures, constraint=o.constraint(**how)) for o in (reader, exported))
         assert [o.text for o in a]==[o.text for o in b], how
         assert np.allclose([o.confidence for o in a], [o.confidence for o in b], atol=1e-4)
+    if arch in ('captcha_transformer','pooled_classifier'):   # in 8 bits: untrained, so no text is sure
+        export_reader(reader, tmp_path/'int8', log=lambda s: None, int8=True)
+        assert len(ExportedReader(tmp_path/'int8', 1).read(pictures))==12
     text,confidence,letters = written(tmp_path/'out').read(save(pictures[0], tmp_path), length=3)
     assert len(text)==len(letters)==3 and all(0<=p<=1 for _,p in letters) and ''.join(c for c,_ in letters)==text
 
@@ -289,3 +293,24 @@ def test_near_ties_are_listed_apart(monkeypatch, tmp_path):
         else:
             with pytest.raises(portable.ExportDiffers, match='a.png'): export_reader(reader, tmp_path/'no')
     assert any('near-tie' in o and 'a.png' in o for o in said) and not (tmp_path/'no').exists()
+
+def test_int8(world, tmp_path):
+    "Half the bytes; texts that the reader is sure of are the same"
+    res = export('pretrained', '--out', tmp_path/'out', '--int8')
+    assert res.returncode==0 and 'in 8 bits' in res.stderr, res.stderr
+    a,b = (sum(o.stat().st_size for o in f.glob('*.onnx')) for f in (world[0]/'out', tmp_path/'out'))
+    assert b<a/2
+    info = json.loads((tmp_path/'out/reader.json').read_text('utf-8'))
+    assert info['int8']['same_of_sure']>=.995
+    files = sorted((world[0]/'pictures').iterdir())
+    rows = [o.split('\t') for o in bare(tmp_path/'out', *files).stdout.splitlines()]
+    want = Reader.load('pretrained', device='cpu').read(files)
+    assert len(rows)==12 and all(o[1]==w.text for o,w in zip(rows, want) if w.confidence>.5)
+
+def test_int8_is_refused(monkeypatch, tmp_path):
+    few(monkeypatch)
+    monkeypatch.setattr(portable, 'SURE', 0.)
+    monkeypatch.setattr(portable, 'ALIKE', 1.01)
+    with pytest.raises(portable.ExportDiffers, match='in 8 bits'):
+        export_reader('pretrained', tmp_path/'out', int8=True)
+    assert not list(tmp_path.iterdir())
