@@ -26,6 +26,17 @@ def pictures_a_second(read, files):
     read(files)
     return len(files)/(time.perf_counter()-begun)
 
+def export_unchecked(reader, folder, int8):
+    "An exported folder whose texts nobody has compared: `export_parity.py` does"
+    from captcha_fastai import portable
+    from captcha_fastai.files import file_sha256
+    from captcha_fastai.graphs import quantise
+    folder.mkdir()
+    info = portable.write_export(reader, folder)
+    if not int8: return
+    quantise(folder/'model.onnx', portable._calibration(reader))
+    portable._write_info(folder, info | dict(sha256={o:file_sha256(folder/o) for o in info['sha256']}))
+
 def predictor(reader, files):
     "fastai's `learn.predict` of a reader's model, one picture after the other"
     from captcha_fastai.crnn import crnn_small
@@ -82,7 +93,7 @@ def main():
     p.add_argument('--out', type=Path, default=RESULTS/'read_speed')
     args = p.parse_args()
     files = labelled(folder_of(p, args.data))[0][:args.n]
-    from captcha_fastai.portable import ExportedReader, export_reader
+    from captcha_fastai.portable import ExportedReader
     from captcha_fastai.reader import Reader
     rows,lines = {},[]
     def say(line):
@@ -90,7 +101,7 @@ def main():
         log(line)
     with tempfile.TemporaryDirectory() as tmp:
         tmp,reader = Path(tmp),Reader.load(args.reader, device='cpu', half=False)
-        for o,int8 in [('float',False),('int8',True)]: export_reader(reader, tmp/o, log=log, int8=int8)
+        for o in ('float','int8'): export_unchecked(reader, tmp/o, o=='int8')
         plain,small = ExportedReader(tmp/'float', threads=1),ExportedReader(tmp/'int8', threads=1)
         told = dict(length=5)
         ours = {'`Reader.read`, torch': (reader.read, files),

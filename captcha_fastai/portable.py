@@ -253,13 +253,13 @@ def export_reader(
         info = write_export(reader, tmp)
         checked = _checked(reader, tmp, data, log)
         _write_info(tmp, info | dict(checked=checked))
+        log(f"{checked['pictures']} pictures read alike, free and told, but for {checked['near_ties']} near-ties")
         if int8: _to_8_bits(reader, tmp, data, log)
         tmp.chmod(0o755)
         os.rename(tmp, out)
     except BaseException:
         shutil.rmtree(tmp, ignore_errors=True)
         raise
-    log(f"{checked['pictures']} pictures read alike, free and told, but for {checked['near_ties']} near-ties")
     return out
 
 # %% ../nbs/library/portable.ipynb #d4d02bc0
