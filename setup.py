@@ -22,8 +22,8 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm')}
-extras['dev'] += extras['tune']   # the tests search as well
+extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm', 'onnx')}
+extras['dev'] += extras['tune']+extras['onnx']   # the tests search and export as well
 
 setup(
     author=cfg['author'],

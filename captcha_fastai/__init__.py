@@ -31,6 +31,7 @@ Modules:
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
+- `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32 or 8 bits
 - `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
 - `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
 - `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
@@ -48,6 +49,8 @@ Modules:
 - `captcha_fastai.pages`: One HTML file that needs no network: pictures, texts, tables, on a telephone, on paper
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 - `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
+- `captcha_fastai.portable`: A finished reader as a folder that any program can read, believed only when it reads the same texts
+- `captcha_fastai.portable_read`: One file on NumPy, Pillow and onnxruntime opens pictures, decodes what a model says, and prints texts
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause
 - `captcha_fastai.processes`: One training in several processes: what each of them must have alike
 - `captcha_fastai.progress`: Two callbacks for long trainings: `EpochLines` tells how far one is, `Checkpoint` lets it go on after a stop

@@ -4,6 +4,7 @@ Each imports only from those above it in this list. The first part reads, and im
 nor pandas."""
 from captcha_fastai.core import *
 from captcha_fastai.pictures import *
+from captcha_fastai.portable_read import *
 from captcha_fastai.files import *
 from captcha_fastai.device import *
 from captcha_fastai.patterns import *
@@ -27,6 +28,7 @@ from captcha_fastai.writing import *
 from captcha_fastai.transformer import *
 from captcha_fastai.letters import *
 from captcha_fastai.reader import *
+from captcha_fastai.graphs import *
 from captcha_fastai.bulk import *
 
 # from here on: drawing, data, training, judging; with fastai, whose import calls what torch has deprecated
@@ -76,4 +78,5 @@ from captcha_fastai.evidence import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *
 from captcha_fastai.terminal import *
+from captcha_fastai.portable import *
 from captcha_fastai.cli import *

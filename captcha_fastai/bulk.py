@@ -21,8 +21,6 @@ from pathlib import Path
 from .core import CaptchaError, norm_text
 from .pictures import picture_files
 from .files import WorkFolder, atomic_write, named_oserror
-from .letters import letters_from, texts_from
-from .reader import Reading
 
 # %% ../nbs/library/bulk.ipynb #33010895
 def expand_pictures(
@@ -56,6 +54,8 @@ def _file_state(file):
 
 def _parse_kept(line):
     "The picture that a line is about, its `Reading`, and the state of the file"
+    from captcha_fastai.letters import letters_from, texts_from   # here, for who reads by an exported folder
+    from captcha_fastai.reader import Reading                     # needs no torch
     d = json.loads(line)
     file,state = d['file'],d.pop('seen')
     closer = dict(chars=letters_from(d.get('chars')), n_best=texts_from(d.get('n_best')))

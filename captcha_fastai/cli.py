@@ -20,6 +20,7 @@ import shlex
 import sys
 import time
 from contextlib import redirect_stdout
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +45,7 @@ def captcha_draw(
     length:str='5', # Characters a text, as 5 or 4-6
 ):
     "Draw N labelled captchas: the text is the file's name up to the first underscore"
-    from captcha_fastai.rules import parse_length
+    from captcha_fastai.core import parse_length
     from captcha_fastai.synth import save_captchas
     if n<1: raise _refused(f"N must be at least 1, not {n}")
     if not Path(out).name: raise _refused(f"out must name a folder to make, not {out!r}")
@@ -113,7 +114,9 @@ def captcha_train(
 
 # %% ../nbs/library/cli.ipynb #e43f15ed
 def _load(reader, arch):
-    "The reader that READER and --arch mean"
+    "The reader that READER and --arch mean; one that was exported imports no torch"
+    from captcha_fastai.portable import ExportedReader, is_exported
+    if is_exported(reader): return ExportedReader(reader)
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=_arch(arch))
 
@@ -126,7 +129,7 @@ _Arch = option('ARCH', "The function that made the reader's model, as package.mo
 def options_constraint(reader, length=None, chars=None, pattern=None, lexicon=None):
     "What the options say that a text may be, as the reader takes it"
     from captcha_fastai.bulk import read_lexicon
-    from captcha_fastai.rules import parse_length
+    from captcha_fastai.core import parse_length
     if lexicon is not None: lexicon = read_lexicon(lexicon)
     if length not in (None,'seen'): length = parse_length(length)
     return reader.constraint(length, chars, pattern, lexicon)
@@ -202,10 +205,17 @@ def _no_pictures(reader):
     if is_reader or not Path(reader).exists(): return "no pictures were given"
     return f"READER comes first, pretrained or a folder that captcha_train saved, then pictures; {reader} is no reader"
 
-@command('bulk', 'rules')
+def _read_stdin(made, tell, **known):
+    "The reading of the picture on standard input, told of"
+    o, = made.read(sys.stdin.buffer.read(), skip_bad=True, **known)
+    o = replace(o, file='-', error=o.error and o.error.replace('<bytes>', 'on standard input'))
+    tell(o)
+    return [o]
+
+@command('bulk')
 def captcha_read(
-    reader:str, # Folder that captcha_train saved, or pretrained or pretrained/small in the package
-    *pictures:str, # Pictures, or folders of them
+    reader:str, # Folder that captcha_train or captcha_export made, or pretrained or pretrained/small in the package
+    *pictures:str, # Pictures, or folders of them; - for one picture on standard input
     csv:option('FILE', 'Write file,text,confidence to this new CSV file as well; '
                 'a stopped run goes on if the command is given again')=None,
     length:_Length=None, chars:_Chars=None, pattern:_Pattern=None, lexicon:_Lexicon=None,
@@ -219,10 +229,10 @@ def captcha_read(
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import check_new_csv, expand_pictures, read_each, read_to_csv
     from captcha_fastai.files import file_sha256
-    from captcha_fastai.weights import reader_folder
     if not pictures: raise _refused(_no_pictures(reader))
+    if '-' in pictures and (csv or len(pictures)>1): raise _refused("- is one picture on standard input, alone; no csv")
     if csv: check_new_csv(csv)
-    made,files = _load(reader, arch),expand_pictures(pictures)
+    made,files = _load(reader, arch),[] if '-' in pictures else expand_pictures(pictures)
     if accept is not None:
         made,bar,_ = made.accepting(accept)
         min_confidence = max(bar, min_confidence)
@@ -231,12 +241,14 @@ def captcha_read(
     known |= closer
     tell = _tell_details if details else _tell_json if json else _tell_reading
     if csv:
+        from captcha_fastai.weights import reader_folder
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
                         **closer, **(dict(accept=accept) if accept else {}))
         try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
-    else: readings = read_each(made, files, each=tell, **known)
+    elif files: readings = read_each(made, files, each=tell, **known)
+    else: readings = _read_stdin(made, tell, **known)
     if all(o.error for o in readings): raise _refused(f"no readable picture: {readings[0].error}")
     n = sum(o.declined is not None for o in readings)
     if accept is not None:

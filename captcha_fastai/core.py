@@ -161,3 +161,15 @@ class Vocab:
         if d.get('specials'): raise CaptchaError("a vocabulary with start and end ids is not supported; train anew")
         if not isinstance(d.get('chars'), (str,list)): raise CaptchaError("a vocabulary holds chars; this one has none")
         return cls(d['chars'])
+
+# %% ../nbs/library/core.ipynb #ea2b82c6
+def parse_length(
+    text:str,  # '5', or '4-6'
+):             # 5, or (4,6): as `Constraint` takes it
+    "A length, or a range of lengths, as it is typed; at least 1"
+    lo,dash,hi = text.partition('-')
+    try: lo,hi = int(lo),int(hi if dash else lo)
+    except ValueError: raise CaptchaError(f"a length is a number or a range like 4-6, not {text!r}") from None
+    if not 1<=lo<=hi: raise CaptchaError(f"a length is at least 1, and a range goes upwards, unlike {text!r}")
+    if hi>1000: raise CaptchaError(f"a text has 1000 characters at most, not {hi}")
+    return (lo,hi) if dash else lo

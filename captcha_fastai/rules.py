@@ -2,7 +2,7 @@
 
 `Constraint(length=, chars=, pattern=, lexicon=, vocab=)` says what a text may be; it is checked when it is made,
 and `allows(text)` answers for one text. Decoders and readers take it as `constraint=` and walk its `automaton()`: a
-table from state and id to state. `parse_length('4-6')` reads a length as it is typed.
+table from state and id to state.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/rules.html.md"""
 
@@ -252,15 +252,3 @@ class Constraint:
         said = [f'{k}={v!r}' for k,v in given.items() if v is not None]
         if self.lexicon is not None: said.append(f'lexicon of {len(self.lexicon)}')
         return f"Constraint({', '.join(said)})"
-
-# %% ../nbs/library/rules.ipynb #1d7a4584
-def parse_length(
-    text:str,  # '5', or '4-6'
-):             # 5, or (4,6): as `Constraint` takes it
-    "A length, or a range of lengths, as it is typed; at least 1"
-    lo,dash,hi = text.partition('-')
-    try: lo,hi = int(lo),int(hi if dash else lo)
-    except ValueError: raise CaptchaError(f"a length is a number or a range like 4-6, not {text!r}") from None
-    if not 1<=lo<=hi: raise CaptchaError(f"a length is at least 1, and a range goes upwards, unlike {text!r}")
-    if hi>1000: raise CaptchaError(f"a text has 1000 characters at most, not {hi}")
-    return (lo,hi) if dash else lo

@@ -24,7 +24,7 @@ from fastai.torch_core import set_seed
 
 from .adapt import adapt
 from .archs import arch_name, find_arch, get_arch
-from .core import CaptchaError
+from .core import CaptchaError, parse_length
 from .pictures import picture_files
 from .crnn import crnn_small
 from .loaders import CaptchaDataLoaders
@@ -40,7 +40,6 @@ from .metrics import score_texts
 from .progress import Checkpoint, EpochLines
 from .reader import Reader, check_place, save_reader
 from .patterns import check_pattern
-from .rules import parse_length
 from .weights import load_pretrained, reader_folder, saved_spec
 from .evidence import characters_to_learn, compare_after, look_before, many, overlooked, tell_end
 

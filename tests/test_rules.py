@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import assume, given, settings, strategies as st
 
-from captcha_fastai.core import CaptchaError, Vocab
+from captcha_fastai.core import CaptchaError, Vocab, parse_length
 from captcha_fastai.patterns import pattern_table
-from captcha_fastai.rules import Constraint, parse_length
+from captcha_fastai.rules import Constraint
 from captcha_fastai.search import position_decode, prefix_beam_decode
 
 def cases(n): return settings(max_examples=n, deadline=None, derandomize=True)
