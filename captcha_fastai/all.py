@@ -71,6 +71,7 @@ from captcha_fastai.folds import *
 from captcha_fastai.trials import *
 from captcha_fastai.pages import *
 from captcha_fastai.label_errors import *
+from captcha_fastai.calibrate import *
 from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *
