@@ -138,7 +138,7 @@ def sure_lines(rows):
     "Of what was read with a confidence of `SURE` or more: how much of all that is, and how much of it is right"
     res = []
     for key,g in rows[rows.sure.astype(str)!=''].groupby(['by','labels','told'], sort=False):
-        n,k,right = int(g.n.sum()),int(g.sure.sum()),int(g.sure_right.sum())
+        n,k,right = (int(g[o].astype(int).sum()) for o in ('n','sure','sure_right'))   # a column with gaps is text
         res.append(f'\n{title(*key)}: sure of {k} of {n}, {percent(k, n)}; of these {percent(right, k)} right')
     return res
 
