@@ -120,6 +120,13 @@ def _load(reader, arch):
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=_arch(arch))
 
+def _check_exported(reader, **asked):
+    "Raise `CaptchaError` where an exported reader is asked for what only the one that it was made of can tell"
+    from captcha_fastai.portable import is_exported
+    name = next((k for k,v in asked.items() if v), None)
+    if name and is_exported(reader):
+        raise _refused(f"{reader} is an exported reader, which has no {name}; give the one that it was exported from")
+
 _Length = option('N', 'Characters that a text has, as 5 or 4-6, or seen: as many as the training labels')
 _Chars = option('CHARS', 'The only characters that a text may have')
 _Pattern = option('PATTERN', "What a whole text looks like, as '[0-9]{2}[a-z]{3}'")
@@ -232,6 +239,7 @@ def captcha_read(
     if not pictures: raise _refused(_no_pictures(reader))
     if '-' in pictures and (csv or len(pictures)>1): raise _refused("- is one picture on standard input, alone; no csv")
     if csv: check_new_csv(csv)
+    _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
     made,files = _load(reader, arch),[] if '-' in pictures else expand_pictures(pictures)
     if accept is not None:
         made,bar,_ = made.accepting(accept)

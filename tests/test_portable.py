@@ -152,6 +152,11 @@ def test_standard_input(world):
     assert bad.returncode==2 and 'standard input' in bad.stderr and 'not a picture' in bad.stderr
     assert run('captcha_read', world[0]/'out', '-', file, input='').returncode==2
 
+@pytest.mark.parametrize('option', [['--details'], ['--accept', '.9'], ['--letter-confidence', '.5']])
+def test_what_only_the_reader_itself_can_tell(world, option):
+    res = run('captcha_read', world[0]/'out', *option, world[0]/'pictures/00.png')
+    assert res.returncode==2 and 'is an exported reader' in res.stderr and not res.stdout
+
 def test_csv_and_going_on(world, tmp_path):
     "A table by an exported reader is that of its reader"
     for o,reader in [('a.csv','pretrained'),('b.csv',world[0]/'out')]:
