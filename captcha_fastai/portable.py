@@ -246,6 +246,9 @@ def export_reader(
     from captcha_fastai.reader import Reader
     out = Path(out)
     if not isinstance(reader, Reader): reader = Reader.load(reader, device='cpu')
+    if reader.spec.keep_shape:
+        raise CaptchaError("pictures of this reader keep their shape on paper, which no exported folder does; train it "
+                           "on pictures of one size, or use the reader itself")
     reader = _float_copy(reader)
     out.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))

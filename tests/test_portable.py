@@ -152,6 +152,12 @@ def test_standard_input(world):
     assert bad.returncode==2 and 'standard input' in bad.stderr and 'not a picture' in bad.stderr
     assert run('captcha_read', world[0]/'out', '-', file, input='').returncode==2
 
+def test_pictures_on_paper_are_refused(tmp_path):
+    spec = ModelSpec('crnn_small', Vocab('01'), (50,160), 1, 4, keep_shape=True)
+    with pytest.raises(CaptchaError, match='keep their shape on paper'):
+        export_reader(Reader(spec.model(), spec, device='cpu'), tmp_path/'out')
+    assert not list(tmp_path.iterdir())
+
 @pytest.mark.parametrize('option', [['--details'], ['--accept', '.9'], ['--letter-confidence', '.5']])
 def test_what_only_the_reader_itself_can_tell(world, option):
     res = run('captcha_read', world[0]/'out', *option, world[0]/'pictures/00.png')
