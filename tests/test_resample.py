@@ -6,7 +6,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from captcha_fastai.core import CaptchaError
-from captcha_fastai.resample import grid_width, kept_shape, middle_width, resample, resample_matrix
+from captcha_fastai.resample import common_width, grid_width, kept_shape, resample, resample_matrix
 
 SIZES = [((50, 200), (50, 192)), ((25, 80), (50, 160)), ((80, 610), (50, 384)), ((1, 1), (3, 4)), ((97, 13), (50, 64))]
 
@@ -56,8 +56,8 @@ def test_width_of_a_picture(h, w, width):
 
 def test_room_for_letters():
     assert grid_width(50, 100, 50, letters=8) == 128 and grid_width(50, 300, 50, letters=8) == 304
-    assert middle_width([(50, 100), (50, 100), (10, 500)], 50) == 96
-    assert middle_width([(50, 100)], 50, letters=20) == 320
+    assert common_width([(50, 100)]*99+[(10, 500)], 50) == 96 and common_width([(50, 100), (10, 500)], 50) == 1024
+    assert common_width([(50, 100)], 50, letters=20) == 320
 
 
 def test_no_shape():
