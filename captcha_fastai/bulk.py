@@ -118,11 +118,12 @@ def read_each(
 def check_new_csv(
     csv:str|Path,       # File to write
     resume:bool=True,   # May it be there, if a reading into it was stopped? Perhaps only the tidying up is left
+    name:str='csv',     # What it is called where it was asked for
 ):
     "Raise `CaptchaError` unless the file is new, and its folder there"
     csv = Path(csv)
     if resume and _kept_beside(csv).exists(): return
-    if csv.exists(): raise CaptchaError(f"{csv} exists already; give another name to csv=")
+    if csv.exists(): raise CaptchaError(f"{csv} exists already; give another name to {name}=")
     if not csv.parent.is_dir(): raise CaptchaError(f"cannot write {csv}: there is no folder {csv.parent}")
 
 def _kept_beside(csv): return Path(f'{csv}.partial')/'readings.jsonl'

@@ -16,6 +16,7 @@ __all__ = []
 import numpy as np
 import pandas as pd
 
+from .reader import least_confidence
 from .evaluate import calibration_error, fit_temperature, risk_coverage, wilson
 
 # %% ../nbs/library/calibrate.ipynb #ca04cceb
@@ -58,9 +59,9 @@ def accept_table(
     "What a reader answers at each share, and the interval of the share that was right"
     rows = {}
     for s in shares:
-        good = [o for o in acceptance['curve'] if 1-o[2]/o[1]>=s-1e-12]
-        if not good: continue
-        bar,n,wrong = max(good, key=lambda o: o[1])
+        where = least_confidence(acceptance, s)
+        if where is None: continue
+        bar,n,wrong = where
         rows[s] = bar,n/acceptance['n'],wrong,*wilson(n-wrong, n)
     res = pd.DataFrame.from_dict(rows, orient='index', columns=['confidence','answered','wrong','low','high'])
     return res.rename_axis('accept')

@@ -318,13 +318,6 @@ def captcha_annotate(
     if labels.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #ef421098
-def _check_free(file, name):
-    "Refuse to write over a file, or into no folder"
-    if file is None: return
-    if Path(file).exists(): raise _refused(f"{file} exists already; give another name to {name}=")
-    if not Path(file).absolute().parent.is_dir():
-        raise _refused(f"cannot write {file}: there is no folder {Path(file).parent}")
-
 @command('label_errors')
 def captcha_check(
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
@@ -337,11 +330,12 @@ def captcha_check(
     corrections:_Corrections=None,
 ):
     "Find labels that are probably wrong; prints a line for each: path, label, what it should be, confidence, why"
+    from captcha_fastai.bulk import check_new_csv
     from captcha_fastai.label_errors import contact_sheet, find_label_errors, write_found
     if not 2<=folds<=20: raise _refused(f"folds must be from 2 to 20, not {folds}")
     if not 0<=seed<2**32: raise _refused(f"seed goes from 0 to {2**32-1}, not {seed}")
-    _check_free(csv, 'csv')
-    _check_free(report, 'report')
+    for name,file in dict(csv=csv, report=report).items():
+        if file: check_new_csv(file, resume=False, name=name)
     made = reader and _load(reader, None)
     with redirect_stdout(sys.stderr):
         found = find_label_errors(data, made, folds=folds, seed=seed, ignore_case=fold_case, corrections=corrections,

@@ -27,19 +27,18 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.basics import set_seed
-from fastai.data.all import IndexSplitter
 from torch import Tensor
 
 from .core import CaptchaError, Vocab
 from .pictures import open_picture
 from .files import atomic_write
-from .labels import _lonely_chars, _too_long, check_data, load_labels, portable, read_labels
-from .weights import saved_spec
+from .labels import check_data, load_labels, odd_labels, portable, read_labels
+from .losses import TokenLoss
+from .weights import data_like, saved_spec
 from .crnn import crnn_small
-from .loaders import CaptchaDataLoaders
 from .learner import captcha_learner, recipe_bs
 from .evaluate import align_texts, fit_temperature, text_confidence
-from .folds import fold_of
+from .folds import Dealt, fold_dls, fold_of
 from .pages import marked, page, picture_tag
 
 # %% ../nbs/library/label_errors.ipynb #7940bc9c
@@ -61,14 +60,10 @@ def start_for(arch, texts):
     spec = saved_spec(arch.weights)
     return arch.weights if spec.free_width or max(map(len, texts))<=spec.width else None
 
-def _read_fold(files, texts, own, arch, vocab, start, ignore_case, epochs, seed):
-    "Log-probabilities of the pictures at the positions `own`, by a model trained on the others, and its loss"
-    others = [i for i in range(len(files)) if i not in set(own)]
-    use = [*others, *own]
+def _read_fold(dealt, i, arch, vocab, start, ignore_case, epochs, seed):
+    "Log-probabilities of the pictures of fold `i`, by a model trained on the others, and its loss"
     set_seed(seed)
-    dls = CaptchaDataLoaders.from_lists(
-        '.', [files[i] for i in use], [texts[i] for i in use], splitter=IndexSplitter(range(len(others), len(use))),
-        vocab=vocab, size=start and saved_spec(start).size, bs=recipe_bs(arch, len(others)))
+    dls = fold_dls(dealt, i, recipe_bs(arch, len(dealt.others(i))), vocab=vocab, **data_like(start))
     learn = captcha_learner(dls, arch, pretrained=start or False, ignore_case=ignore_case)
     with learn.no_bar(), learn.no_logging():
         learn.fit_recipe(epochs)
@@ -89,18 +84,19 @@ def out_of_fold(
     vocab=None,              # The characters; those of the labels if `None`
 )->OutOfFold:
     "Read every picture by a model that was trained without it"
-    fold,vocab = fold_of(groups, folds, seed),vocab or Vocab.from_labels(texts)
-    res = None
+    files,res = list(files),None
+    dealt = Dealt(files, files, np.array(texts, dtype=object), fold_of(groups, folds, seed), None)
+    vocab = vocab or Vocab.from_labels(texts)
     for i in range(folds):
-        own = np.flatnonzero(fold==i)
+        own = dealt.rows(i)
         log(f"fold {i+1} of {folds}: training on {len(files)-len(own)} pictures, to read the other {len(own)}")
-        lp,loss_func = _read_fold(files, texts, own.tolist(), arch, vocab, start, ignore_case, epochs, 100*seed+i)
+        lp,loss_func = _read_fold(dealt, i, arch, vocab, start, ignore_case, epochs, 100*seed+i)
         if res is None: res = lp.new_zeros(len(files), *lp.shape[1:])
         res[torch.from_numpy(own)] = lp
     return OutOfFold(res, loss_func.decodes(res), vocab, loss_func)
 
 # %% ../nbs/library/label_errors.ipynb #2d2965b3
-_trust = .97   # Suspicion from which a label is worth a look: set on kinds of captcha, kept for the real set
+_trust = .97   # Suspicion from which a label is worth a look: set by judgement
 
 def _doubt(mine, label):
     "Suspicion, given the probability of what was read and that of the label; less where the former is below a half"
@@ -138,15 +134,6 @@ def near_copies(
     for i in range(0, len(thumbs), 512):   # keeps the memory bounded
         a,b = np.nonzero(thumbs[i:i+512]@thumbs.T>=alike)
         res += [(int(x)+i,int(y)) for x,y in zip(a, b) if x+i<y]
-    return res
-
-def odd_labels_of(
-    texts,           # Labels
-)->dict:             # Position to what is odd
-    "Labels that are like no other"
-    (long,most),res = _too_long(texts),{}
-    for i in long: res[i] = f'has {len(texts[i])} characters, where others have {most} at most'
-    for i,lonely in _lonely_chars(texts).items(): res[i] = f"alone holds {', '.join(map(repr, lonely))}"
     return res
 
 def blank_pictures(
@@ -213,7 +200,7 @@ def find_label_errors(
     for i in np.flatnonzero(doubt>=bar):
         found.add(i, read[i], float(doubt[i]), _difference(texts[i], read[i], names, texts))
     _from_copies(found, report, read, doubt, files)
-    for i,why in odd_labels_of(texts).items():
+    for i,why in odd_labels(texts).items():
         if read[i]!=texts[i]: found.add(i, read[i], max(.5, float(doubt[i])), why)
     for i in blank_pictures(files): found.add(i, '', 1., 'the picture shows nothing')
     res = _table(found, names, texts)
@@ -238,6 +225,9 @@ def _by_reader(files, texts, reader, ignore_case):
 def _asked(report, reader, arch, folds, seed, ignore_case, epochs, log):
     "What was read in each picture, and the suspicion against its label"
     files,texts = [o.file for o in report.infos],report.labels
+    if reader is None and isinstance(arch.loss(), TokenLoss):
+        raise CaptchaError(f"{arch.__name__} writes one character after the other, and can't say how probable a label "
+                           "is beside what it reads; take another arch=, or give a reader=")
     if reader is not None: return _by_reader(files, texts, reader, ignore_case)
     if len(files)<2*folds:
         raise CaptchaError(f"{len(files)} pictures are too few for {folds} folds; give a reader to judge them, as "

@@ -217,18 +217,22 @@ def _lonely_chars(labels):
     if not counts or median(counts.values())<10: return {}
     return {i:lonely for i,t in enumerate(labels) if (lonely := sorted(c for c in set(t) if counts[c]==1))}
 
+def odd_labels(
+    labels,  # Texts of pictures
+)->dict:     # Position to what is odd: labels that are like no other
+    (long,most),lonely = _too_long(labels),_lonely_chars(labels)
+    res = {i:f"has {len(labels[i])} characters, where others have {most} at most" for i in long}
+    for i,chars in lonely.items():
+        res[i] = ' and '.join([*filter(None, [res.get(i)]), f"alone holds {', '.join(map(repr, chars))}"])
+    return dict(sorted(res.items()))
+
 def odd_notes(
     names,   # Of pictures
     labels,  # Their texts
 )->list:     # A line each
     "Labels that are like no other and decide for all how wide the model is, or which characters it has"
-    (long,most),lonely = _too_long(labels),_lonely_chars(labels)
-    odd,res = sorted({*long, *lonely}),[]
-    for i in odd[:3]:
-        why = [f"has {len(labels[i])} characters, where others have {most} at most"] if i in long else []
-        if i in lonely: why.append(f"alone holds {', '.join(map(repr, lonely[i]))}")
-        res.append(f"odd label: {names[i]}: {labels[i][:80]!r} {' and '.join(why)}; the model is made to fit it: "
-                   "mend it, or leave the picture out")
+    odd,end = odd_labels(labels),"the model is made to fit it: mend it, or leave the picture out"
+    res = [f"odd label: {names[i]}: {labels[i][:80]!r} {why}; {end}" for i,why in list(odd.items())[:3]]
     return res + [f"and {len(odd)-3} more odd labels"]*(len(odd)>3)
 
 def squeezed_note(

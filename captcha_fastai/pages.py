@@ -1,8 +1,7 @@
 """One HTML file that needs no network: pictures, texts, tables, on a telephone, on paper
 
 `page(title, body)` is a whole HTML document with its style in it; `picture_uri` puts a picture into it, `marked` shows
-where two texts differ, `table` is a pandas table, `figure_svg` a figure of matplotlib. Nothing is loaded from
-elsewhere, so that the file can be sent as it is.
+where two texts differ. Nothing is loaded from elsewhere, so that the file can be sent as it is.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/pages.html.md"""
 
@@ -33,20 +32,11 @@ p{margin:.4em 0}small,.soft{color:var(--soft)}
 .card img{width:100%;image-rendering:auto;border:1px solid var(--line)}
 .text{font:600 1.5rem/1.2 ui-monospace,monospace;letter-spacing:.08em;overflow-wrap:anywhere}
 .differs{color:var(--orange);text-decoration:underline;text-decoration-thickness:.15em}
-.lost{color:var(--orange)}
 .row{display:flex;justify-content:space-between;gap:.6rem;align-items:baseline;flex-wrap:wrap}
 .name{overflow-wrap:anywhere;font-size:.85rem;color:var(--soft)}
-table{border-collapse:collapse;font-size:.95rem}th,td{padding:.2rem .7rem;text-align:right;
-border-bottom:1px solid var(--line)}th:first-child,td:first-child{text-align:left}
-.scroll{overflow-x:auto}svg{max-width:100%;height:auto}
 input[type=text]{font:600 1.2rem ui-monospace,monospace;width:100%;padding:.3rem}
 button{font-size:1rem;padding:.5rem 1rem;border-radius:.4rem;border:1px solid var(--blue);background:var(--blue);
 color:#fff;cursor:pointer}label{display:block;margin:.3rem 0}
-.letters{display:flex;flex-wrap:wrap;gap:.25rem;margin:.3rem 0}
-.letter{text-align:center;border:1px solid var(--line);border-radius:.3rem;padding:.1rem .4rem;min-width:2.4rem}
-.letter b{display:block;font:700 1.35rem/1.2 ui-monospace,monospace;color:var(--blue)}
-.letter.unsure b,.letter.unsure i{color:var(--orange);font-style:normal}
-.letter small,.letter i{display:block;font-size:.78rem}
 @media print{body{font-size:11pt;max-width:none;padding:0}button,.noprint{display:none}.cards{
 grid-template-columns:repeat(3,1fr)}}
 """
@@ -94,23 +84,3 @@ def marked(
         c = escape(o[which]) or '∅'
         res.append(c if o[1]==o[2] else f'<span class="differs">{c}</span>')
     return f'<span class="text">{"".join(res) or "∅"}</span>'
-
-# %% ../nbs/library/pages.ipynb #0471ab01
-def table(
-    df,               # pandas table
-    digits:int=3,     # Of numbers behind the point
-)->str:
-    "A table as HTML; wide ones can be pushed aside on a telephone"
-    html = df.to_html(border=0, float_format=lambda o: f'{o:.{digits}f}'.rstrip('0').rstrip('.') or '0')
-    return f'<div class="scroll">{html}</div>'
-
-def figure_svg(
-    fig,              # A figure of matplotlib
-)->str:
-    "A figure as part of a page"
-    import matplotlib
-    out = io.StringIO()
-    with matplotlib.rc_context({'svg.fonttype':'path', 'svg.hashsalt':'captcha_fastai'}):
-        fig.savefig(out, format='svg', metadata=dict(Date=None))
-    svg = out.getvalue()
-    return svg[svg.index('<svg'):]

@@ -35,15 +35,25 @@ from .label_errors import load_corrected, out_of_fold
 from .calibrate import accept_table, acceptance_of
 from .learner import captcha_learner, recipe_bs, recipe_for
 from .fits import impossible_texts, n_steps
-from .losses import CTCLoss
+from .losses import CTCLoss, TokenLoss
 from .metrics import score_texts
 from .progress import Checkpoint, EpochLines
 from .reader import Reader, check_place, save_reader
 from .patterns import check_pattern
-from .weights import load_pretrained, reader_folder, saved_spec
+from .weights import data_like, load_pretrained, reader_folder, saved_spec
 from .evidence import characters_to_learn, compare_after, look_before, many, overlooked, tell_end
 
 # %% ../nbs/library/train.ipynb #515357dd
+def _check_folds(job):
+    "Raise `CaptchaError` where there is nothing that folds could measure"
+    if job.folds is not None and not 2<=job.folds<=20:
+        raise CaptchaError(f"folds must be from 2 to 20, not {job.folds}")
+    if job.folds and not job.alone:
+        raise CaptchaError("folds are trained on labels alone; leave draw= and unlabelled= out, or folds=")
+    if job.folds and isinstance(job.arch.loss(), TokenLoss):
+        raise CaptchaError(f"folds measure models that answer for all places at once; {job.arch.__name__} writes one "
+                           "character after the other: leave folds= out, or take another arch=")
+
 def _check_values(job):
     "Raise `CaptchaError` for settings that can't be, or that don't go together"
     if not 0<=job.seed<2**32: raise CaptchaError(f"seed goes from 0 to {2**32-1}, not {job.seed}")
@@ -56,10 +66,7 @@ def _check_values(job):
     if job.pattern and not job.unlabelled:
         raise CaptchaError("pattern tells unlabelled= what texts look like; give that as well")
     if job.pattern: check_pattern(job.pattern)
-    if job.folds is not None and not 2<=job.folds<=20:
-        raise CaptchaError(f"folds must be from 2 to 20, not {job.folds}")
-    if job.folds and not job.alone:
-        raise CaptchaError("folds are trained on labels alone; leave draw= and unlabelled= out, or folds=")
+    _check_folds(job)
     if job.reader and job.from_scratch:
         raise CaptchaError("reader says what to start from; leave from_scratch= out, or reader=")
     if job.epochs and not job.alone:
@@ -200,11 +207,8 @@ def _tell_limits(job, dls):
 def _load(job, root, files, texts, start):
     "The data, in batches that suit the number of pictures to train on"
     set_seed(job.seed)
-    spec = start and saved_spec(start)
-    size,keep_shape = (spec.size,spec.keep_shape or None) if spec else (None,None)
     dls = CaptchaDataLoaders.from_lists(root, files, texts, skip_bad=job.skip_bad, valid_pct=job.valid_pct,
-                                        seed=job.seed, vocab=job.vocab_chars, size=size,
-                                        keep_shape=keep_shape)
+                                        seed=job.seed, vocab=job.vocab_chars, **data_like(start))
     n = len(dls.train_ds)   # known only now
     for dl in dls.loaders: dl.bs = min(job.bs or recipe_bs(job.arch, n), n)
     return dls

@@ -45,6 +45,24 @@ def test_without_folds_it_is_refused(made):
     res = inside('captcha_read', 'pretrained', made[1], '--accept', .999)
     assert res.returncode == 2 and '--folds' in res.stderr and not res.stdout
 
+@pytest.mark.parametrize('command', ['train', 'check'])
+def test_a_model_that_writes_is_refused(made, command, tmp_path):
+    "What it says of a label depends on what it wrote before, so that nothing of this kind can be measured"
+    from captcha_fastai.label_errors import find_label_errors
+    from captcha_fastai.train import train_reader
+    from captcha_fastai.transformer import captcha_transformer
+    with pytest.raises(CaptchaError, match='captcha_transformer writes one character after the other'):
+        if command == 'check': find_label_errors(made[1], arch=captcha_transformer, log=lambda _: None)
+        else: train_reader(made[1], tmp_path/'out', captcha_transformer, folds=3, log=lambda _: None)
+    assert not (tmp_path/'out').exists()
+
+def test_folds_see_pictures_as_the_reader_will(made):
+    "What is measured out of fold is measured on pictures in their shape, where the reader keeps it"
+    from captcha_fastai.weights import data_like, reader_folder, shipped_weights
+    assert data_like(None) == {}
+    assert data_like(reader_folder('pretrained/small')) == dict(size=(50,None), keep_shape=True)
+    assert data_like(shipped_weights) == dict(size=(50,200), keep_shape=False)
+
 def test_a_share_that_was_never_reached(made):
     reader = Reader.load(made[0], device='cpu')
     never = dict(n=10, temperature=1., curve=[[.5, 4, 1], [.1, 10, 5]])

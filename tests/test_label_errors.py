@@ -8,7 +8,8 @@ from PIL import Image
 
 from conftest import inside
 from captcha_fastai.core import CaptchaError
-from captcha_fastai.label_errors import (contact_sheet, find_label_errors, load_corrected, near_copies, odd_labels_of,
+from captcha_fastai.labels import odd_labels
+from captcha_fastai.label_errors import (contact_sheet, find_label_errors, load_corrected, near_copies,
                                          read_corrections)
 from captcha_fastai.pages import page, picture_uri
 from captcha_fastai.reader import Reader
@@ -64,7 +65,7 @@ def test_what_needs_no_model(drawn, reader, tmp_path):
 
 def test_odd_labels():
     texts = ['2b4m', 'x3n7']*10+['2b4m2b4m', 'x3n€']
-    assert odd_labels_of(texts) == {20: 'has 8 characters, where others have 4 at most', 21: "alone holds '€'"}
+    assert odd_labels(texts) == {20: 'has 8 characters, where others have 4 at most', 21: "alone holds '€'"}
 
 def test_different_pictures_are_no_copies(drawn):
     folder, truth, _ = drawn
