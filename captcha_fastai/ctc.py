@@ -21,10 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .core import CaptchaError
-# the first and the last of these are used by others, who look for them here
-from .scores import checked_scores, checked_texts, pack_ids  # noqa: F401
-from .lattice import Alignment, best_path, path_spans, show_alignment  # noqa: F401
-from .lattice import swap_chars, sweep, sweep_back, text_lattice
+from .scores import checked_scores, checked_texts
+from .lattice import (Alignment, best_path, path_spans, swap_chars, sweep,
+                                    sweep_back, text_lattice)
 
 # %% ../nbs/course/05_ctc.ipynb #2339a65c
 def columns_needed(

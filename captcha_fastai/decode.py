@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .core import CaptchaError
-from .ctc import checked_scores, pack_ids
+from .scores import checked_scores, pack_ids
 
 # %% ../nbs/course/06_decode.ipynb #5453bbd5
 def collapse_paths(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ctc import pack_ids
+from .scores import pack_ids
 
 # %% ../nbs/library/edits.ipynb #6a8314b9
 def _left(ids):

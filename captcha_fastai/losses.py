@@ -26,7 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .core import CaptchaError
-from .ctc import checked_texts, columns_needed, ctc_log_prob
+from .scores import checked_texts
+from .ctc import columns_needed, ctc_log_prob
 from .decode import greedy_decode
 from .search import position_decode, prefix_beam_decode
 

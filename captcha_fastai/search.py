@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 from .core import CaptchaError
-from .ctc import checked_scores
+from .scores import checked_scores
 from .rules import FAR, Constraint
 
 # %% ../nbs/library/search.ipynb #01c1a97a

@@ -82,3 +82,14 @@ def test_questions_and_exercises(fn):
 def test_there_are_lessons():
     names = [fn.stem for fn in lessons()]
     assert '01_first_reader' in names and all(fn.parent == ROOT/'nbs/course' for fn in lessons())
+
+def test_the_one_page_reader_is_a_page_of_plain_pytorch():
+    cells = load(ROOT/'nbs/course/16_one_page.ipynb')['cells']
+    end = next(i for i, o in enumerate(cells) if source(o).startswith('That was the page.'))
+    page = '\n'.join(source(o) for o in cells[:end] if o['cell_type'] == 'code')
+    assert 'def train(' in page and 'def ctc_loss(' in page
+    assert len(page.splitlines()) <= 150
+    found = [o for o in ast.walk(ast.parse(page)) if isinstance(o, (ast.Import, ast.ImportFrom))]
+    tops = {n.partition('.')[0] for o in found
+            for n in ([o.module] if isinstance(o, ast.ImportFrom) else [a.name for a in o.names])}
+    assert tops == {'itertools', 'pathlib', 'numpy', 'torch', 'PIL'}
