@@ -37,7 +37,8 @@ def _body(channels, pretrained):
     "`xresnet34` up to its map of features; raises `CaptchaError` if weights are asked for"
     if pretrained:
         raise CaptchaError("there are no ImageNet weights for xresnet34 (fastai's only ones are of "
-                           "xresnet50); leave pretrained out, or take the arch crnn, whose resnet34 has some")
+                           "xresnet50); leave pretrained out, or take the arch crnn, whose "
+                           "resnet34 has some")
     from fastai.vision.learner import create_body
     from fastai.vision.models.xresnet import xresnet34
     return create_body(xresnet34(), n_in=channels, pretrained=False, cut=-4)
