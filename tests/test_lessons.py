@@ -83,6 +83,73 @@ def test_there_are_lessons():
     names = [fn.stem for fn in lessons()]
     assert '01_first_reader' in names and all(fn.parent == ROOT/'nbs/course' for fn in lessons())
 
+WITH_QUESTIONS = {'01_first_reader', '02_data', '03_right', '04_classifiers', '05_ctc', '06_decode', '07_crnn',
+                  '08_attention', '16_one_page'}
+
+def test_lessons_that_ask():
+    "None loses its questions and answers unnoticed"
+    none(sorted(WITH_QUESTIONS - {fn.stem for fn in lessons()}), 'these lessons have no answers')
+
+NUMBER = re.compile(r'(?<![\w.])(\d+(?:,\d{3})+|\d+\.\d+|\.\d+|\d+)(?:\s?(%))?')
+
+def numbers(text):
+    "The numbers of a text: as written, value, decimals, and whether `%` follows"
+    return [(m[0], float(m[1].replace(',', '')), len(m[1].partition('.')[2]), bool(m[2]))
+            for m in NUMBER.finditer(text)]
+
+def figures(nb):
+    "The decimals and percentages under 'What we saw', links and the sections behind it left aside"
+    text = '\n'.join(source(c) for c in nb['cells'] if c['cell_type'] == 'markdown')
+    seen = text.partition('## What we saw')[2].partition('\n## ')[0]
+    return [o for o in numbers(re.sub(r'\]\([^)]*\)', ']', seen)) if o[2] or o[3]]
+
+def printed(nb):
+    "The numbers in stored outputs"
+    def texts(o):
+        data = o.get('data', {})
+        return [o.get('text', ''), *(data[k] for k in ('text/plain', 'text/html') if k in data)]
+    found = [''.join(t) for c in nb['cells'] for o in c.get('outputs', []) for t in texts(o)]
+    return [n for t in found for n in numbers(re.sub(r'<style.*?</style>|<[^>]*>', ' ', t, flags=re.S))]
+
+def constants(nb):
+    "The numbers in code cells, where assertions have theirs; comments and texts don't count"
+    code = [source(c) for c in nb['cells'] if c['cell_type'] == 'code']
+    trees = [ast.walk(ast.parse(re.sub(r'^[%!].*', '', o, flags=re.M))) for o in code]
+    return [o.value for t in trees for o in t if isinstance(o, ast.Constant) and type(o.value) in (int, float)]
+
+def is_shown(figure, outputs, coded):
+    "Does an output round to the figure, or a constant equal it? .25 shows 25 % as well"
+    _, value, decimals, percent = figure
+    def near(x, its_decimals):
+        return abs(x-value) <= (.5*10**-decimals if its_decimals >= decimals else 0)+1e-9
+    for _, x, n, has_percent in outputs:
+        if percent == has_percent and near(x, n): return True
+        if percent and not has_percent and near(100*x, n-2): return True
+    return any(near(100*x if percent else x, -1) for x in coded)
+
+def unshown(nb):
+    outputs, coded = printed(nb), constants(nb)
+    return [o[0] for o in figures(nb) if not is_shown(o, outputs, coded)]
+
+with_closing = [fn for fn in notebooks() if any('## What we saw' in source(c) for c in load(fn)['cells'])]
+
+@pytest.mark.parametrize('fn', with_closing, ids=lambda fn: fn.stem)
+def test_figures_of_what_we_saw_are_shown(fn):
+    "What a lesson sums up stands in an output or an assertion of the same lesson"
+    none(unshown(load(fn)), f"{fn.name}: under 'What we saw', but in no output and no code cell")
+
+def test_a_wrong_figure_is_found():
+    def nb(seen, out='right  0.8125\nlost 17%', code='assert round(x, 2)==.35  # 0.77'):
+        return dict(cells=[dict(cell_type='code', source=code, outputs=[dict(text=out)]),
+                           dict(cell_type='markdown', source=f'## What we saw\n\n{seen}\n\n## Questions\n\n.99')])
+    for right in ('81 %', '81.2 %', '.81', '0.8125', '17 %', '.35', '35 %', '[a](http://b/1.5)', '12 of 30'):
+        assert unshown(nb(right)) == [], right
+    for wrong in ('82 %', '81.4 %', '.82', '0.8126', '18 %', '.17', '.36', '77 %', '.99'):
+        assert len(unshown(nb(wrong))) == 1, wrong
+    fn = ROOT/'nbs/course/03_right.ipynb'
+    planted = json.loads(fn.read_text(encoding='utf-8').replace('71.0 %', '72.0 %'))
+    assert unshown(planted) == ['72.0 %']
+
 def test_the_one_page_reader_is_a_page_of_plain_pytorch():
     cells = load(ROOT/'nbs/course/16_one_page.ipynb')['cells']
     end = next(i for i, o in enumerate(cells) if source(o).startswith('That was the page.'))
