@@ -94,13 +94,13 @@ def crnn(
     channels:int=1,           # Channels of the pictures
     width:int=None,           # Longest label; for `start_blank` only
     pretrained:bool=False,    # ImageNet weights in the body?
-    cut:int=None,             # Children of the body's model to keep: 7 of `resnet34`, else as columns say
+    cut:int=None,             # Children of the body to keep: 7 of `resnet34`, else as columns say
     n_features:int=64,        # Features of a column after the body
     n_hidden:tuple=(256,128), # Features of each direction of the two LSTMs
     drop:float=0.1,           # Dropout of the features that go into the LSTMs, and into the scores
     body:str=None,            # A model of torchvision, or 'timm:NAME'; `resnet34` if `None`
 )->CRNN:
-    "The CRNN of the fastai captcha tutorial: `resnet34` cut at 7, two LSTMs (after Shi et al. 2015)"
+    "The fastai captcha tutorial's CRNN: `resnet34` cut at 7, two LSTMs (Shi et al. 2015)"
     name = plain_args(dict(body=body or 'resnet34'))['body']
     if body is None and cut is None: cut = 7
     body = named_body(name, size, channels, 2*(width or 5)+1, pretrained, cut)
