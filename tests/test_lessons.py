@@ -160,3 +160,7 @@ def test_the_one_page_reader_is_a_page_of_plain_pytorch():
     tops = {n.partition('.')[0] for o in found
             for n in ([o.module] if isinstance(o, ast.ImportFrom) else [a.name for a in o.names])}
     assert tops == {'itertools', 'pathlib', 'numpy', 'torch', 'PIL'}
+
+def test_lessons_of_the_second_half_ask():
+    names = {'09_transformer', '10_clinic', '11_evaluate', '12_interpret', '13_few_labels', '14_compare', '15_tune'}
+    none(sorted(names - {fn.stem for fn in lessons()}), 'these lessons have no answers')
