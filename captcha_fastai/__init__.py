@@ -13,6 +13,7 @@ Modules:
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
 - `captcha_fastai.calibrate`: A confidence that means what it says: measured on pictures that no model saw, and kept with the reader
 - `captcha_fastai.calibration`: May a confidence be believed? Reliability, its error, and a temperature that mends it
+- `captcha_fastai.checks`: A last digit that the others decide: a rule as weights and a modulus, and as a table to walk
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once
@@ -49,6 +50,7 @@ Modules:
 - `captcha_fastai.pages`: One HTML file that needs no network: pictures, texts, tables, on a telephone, on paper
 - `captcha_fastai.patterns`: `[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 - `captcha_fastai.pictures`: Pictures of any kind to one kind, and which files of a folder are pictures
+- `captcha_fastai.plan`: From the first twenty labels on: what more of them would bring, which to make next, when to stop
 - `captcha_fastai.portable`: A finished reader as a folder that any program can read, believed only when it reads the same texts
 - `captcha_fastai.portable_read`: One file on NumPy, Pillow and onnxruntime opens pictures, decodes what a model says, and prints texts
 - `captcha_fastai.probes`: Why does a model not learn? Instruments that measure it, and questions that name the cause
@@ -57,6 +59,7 @@ Modules:
 - `captcha_fastai.reader`: A trained model, taken out of the notebook: save it as plain data, load it anywhere, read pictures
 - `captcha_fastai.render`: Whole batches of captchas drawn in a few hundred tensor operations, in looks from generous ranges
 - `captcha_fastai.report`: How well a reader reads labelled pictures: figures, every reading beside its label, and a picture of both
+- `captcha_fastai.report_page`: What a reader can do, on one page that can be sent: figures, errors with their pictures, doubts, confidence
 - `captcha_fastai.resample`: Pictures brought to another size by one formula, and the width at which a picture keeps its shape
 - `captcha_fastai.rules`: Five characters; digits only; two digits and three letters; one of these words: a rule as a table to walk
 - `captcha_fastai.scores`: What a model's scores and the ids of texts must be, before anybody works with them

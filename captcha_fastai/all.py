@@ -8,6 +8,7 @@ from captcha_fastai.portable_read import *
 from captcha_fastai.files import *
 from captcha_fastai.device import *
 from captcha_fastai.patterns import *
+from captcha_fastai.checks import *
 from captcha_fastai.rules import *
 from captcha_fastai.scores import *
 from captcha_fastai.lattice import *
@@ -76,8 +77,10 @@ from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *
 from captcha_fastai.evidence import *
+from captcha_fastai.plan import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *
+from captcha_fastai.report_page import *
 from captcha_fastai.terminal import *
 from captcha_fastai.portable import *
 from captcha_fastai.cli import *

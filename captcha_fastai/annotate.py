@@ -132,6 +132,7 @@ def _unlike(text, constraint):
         return f"it has {len(text)} characters, not {lo if lo==hi else f'{lo} to {hi}' if hi else f'{lo} or more'}"
     if v is not None and (bad := [c for c in text if c not in v]):
         return f"{bad[0]!r} is not a character that the reader knows"
+    if constraint.loose.allows(text): return "the check doesn't let it pass"
     return "it doesn't match the pattern" if constraint.lexicon is None else "it is not in the list"
 
 def _odd(text, constraint):

@@ -1,10 +1,10 @@
 """Draw, train, score and read from a terminal, with nothing of Python in sight
 
-Seven commands: `captcha_draw`, `captcha_train`, `captcha_eval`, `captcha_read`, `captcha_annotate`, `captcha_check`,
-`captcha_demo`. Each is a plain function: called with arguments it does its work in Python's words; called without, as
-the command of its name, it reads `sys.argv`, reports in those of a terminal, and exits. What the commands do is
-elsewhere, for Python to use: `synth`, `train`, `report`, `bulk`, `annotate`, `label_errors`. Those are imported when a
-command runs, so that `--help` is there at once.
+Eight commands: `captcha_draw`, `captcha_train`, `captcha_eval`, `captcha_read`, `captcha_annotate`, `captcha_check`,
+`captcha_plan`, `captcha_demo`. Each is a plain function: called with arguments it does its work in Python's words;
+called without, as the command of its name, it reads `sys.argv`, reports in those of a terminal, and exits. What the
+commands do is elsewhere, for Python to use: `synth`, `train`, `report`, `bulk`, `annotate`, `label_errors`, `plan`.
+Those are imported when a command runs, so that `--help` is there at once.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/cli.html.md"""
 
@@ -131,15 +131,27 @@ _Length = option('N', 'Characters that a text has, as 5 or 4-6, or seen: as many
 _Chars = option('CHARS', 'The only characters that a text may have')
 _Pattern = option('PATTERN', "What a whole text looks like, as '[0-9]{2}[a-z]{3}'")
 _Lexicon = option('FILE', 'File of the only texts there are, a line each')
+_Check = option('RULE', 'A check digit that texts have, as luhn, ean, isbn10, mod97-10, mod11-2; or your own function '
+                'that says whether a text is allowed, as package.module:function')
 _Arch = option('ARCH', "The function that made the reader's model, as package.module:function, if not of this package")
 
-def options_constraint(reader, length=None, chars=None, pattern=None, lexicon=None):
+def _check(rule):
+    "The check that --check names: of the package, or yours, whose module may lie in the folder you are in"
+    if rule is None or ':' not in rule: return rule
+    module,name = rule.split(':', 1)
+    if os.getcwd() not in sys.path: sys.path.append(os.getcwd())
+    try: found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as e: raise _refused(f"cannot load the check {rule}: {e}") from e
+    if not callable(found): raise _refused(f"{rule} is no function that says whether a text is allowed")
+    return found
+
+def options_constraint(reader, length=None, chars=None, pattern=None, lexicon=None, check=None):
     "What the options say that a text may be, as the reader takes it"
     from captcha_fastai.bulk import read_lexicon
     from captcha_fastai.core import parse_length
     if lexicon is not None: lexicon = read_lexicon(lexicon)
     if length not in (None,'seen'): length = parse_length(length)
-    return reader.constraint(length, chars, pattern, lexicon)
+    return reader.constraint(length, chars, pattern, lexicon, _check(check))
 
 def _name_unreadable(readings):
     "Say which files could not be opened; are there any?"
@@ -153,6 +165,10 @@ def _both_cases(chars, vocab):
     def cases(c): return {o for o in (c, c.lower(), c.upper()) if o in vocab} or {c}
     return set().union(*map(cases, chars))
 
+def _write_report(readings, texts, file, reader, data, fold_case, **known):
+    from captcha_fastai.report_page import write_report
+    write_report(readings, texts, file, reader, data, fold_case, **known)
+
 @command('report', 'bulk', 'rules')
 def captcha_eval(
     reader:str, # Folder that captcha_train saved, or pretrained or pretrained/small in the package
@@ -160,19 +176,22 @@ def captcha_eval(
     show:int=20, # Misread pictures to print at most
     csv:option('FILE')=None, # Write file,text,confidence,label of every picture read to this new CSV file
     length:_Length=None, chars:_Chars=None, pattern:_Pattern=None, lexicon:_Lexicon=None,
+    check:_Check=None,
     min_confidence:float=0., # Decline to read below this confidence
     arch:_Arch=None,
     fold_case:bool=False, # Take small letters and capitals for the same
     corrections:_Corrections=None,
+    report:option('FILE')=None, # Write this new HTML file as well: figures, errors with pictures, slices, confidence
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv, write_csv
     from captcha_fastai.report import misread, odd_labels, score_reader
     if show<0: raise _refused(f"show must be at least 0, not {show}")
-    if csv: check_new_csv(csv, resume=False)
+    for name,file in dict(csv=csv, report=report).items():
+        if file: check_new_csv(file, resume=False, name=name)
     reader = _load(reader, arch)
     if fold_case and chars: chars = ''.join(sorted(_both_cases(chars, reader.vocab)))
-    constraint = options_constraint(reader, length, chars, pattern, lexicon)
+    constraint = options_constraint(reader, length, chars, pattern, lexicon, check)
     figures,readings,texts = score_reader(reader, data, fold_case, corrections, constraint=constraint,
                                           min_confidence=min_confidence)
     wrong = misread(readings, texts, fold_case)
@@ -180,6 +199,7 @@ def captcha_eval(
     if len(wrong)>show: print(f'... and {len(wrong)-show} more')
     for line in odd_labels(texts, reader.vocab, fold_case): say(line)
     if csv: write_csv(csv, readings, label=texts)
+    if report: _write_report(readings, texts, report, reader, data, fold_case, constraint=constraint)
     some_bad,n = _name_unreadable(readings),figures['n']
     if min_confidence:
         say(f"{figures['answered']} of {n} pictures answered, the others declined: confidence below {min_confidence}")
@@ -206,6 +226,13 @@ def _tell_details(o):
     print(json.dumps(dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), chars=chars,
                           n_best=_shares(o.n_best), error=o.error or None)))
 
+def _declined(readings, check):
+    "How many were declined for their confidence; those that the check refused are told of here"
+    declined = [o for o in readings if o.declined is not None]
+    refused = sum(o.confidence==0 for o in declined) if check else 0
+    if refused: say(f'{refused} of {len(readings)} declined: --check refuses all their most probable texts')
+    return len(declined)-refused
+
 def _no_pictures(reader):
     "What to say where only one argument was given to captcha_read"
     is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
@@ -231,6 +258,7 @@ def captcha_read(
     json:bool=False, # Print a JSON object a line instead: file, text, confidence, error
     details:bool=False, # Likewise with chars, each with its confidence, others and span, and n_best: other texts
     letter_confidence:float=0., # Put ? for each letter below this confidence
+    check:_Check=None,
     accept:float=None, # Answer only where this share was right, as .999, by what captcha_train --folds has measured
 ):
     "Read pictures; prints a line for each: path, text, confidence"
@@ -245,20 +273,21 @@ def captcha_read(
         made,bar,_ = made.accepting(accept)
         min_confidence = max(bar, min_confidence)
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
-    known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon), min_confidence=min_confidence)
+    rule = options_constraint(made, length, chars, pattern, lexicon, check)
+    known = dict(constraint=rule, min_confidence=min_confidence)
     known |= closer
     tell = _tell_details if details else _tell_json if json else _tell_reading
     if csv:
         from captcha_fastai.weights import reader_folder
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
-                        **closer, **(dict(accept=accept) if accept else {}))
+                        **closer, **{k:v for k,v in dict(accept=accept, check=check).items() if v})
         try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
     elif files: readings = read_each(made, files, each=tell, **known)
     else: readings = _read_stdin(made, tell, **known)
     if all(o.error for o in readings): raise _refused(f"no readable picture: {readings[0].error}")
-    n = sum(o.declined is not None for o in readings)
+    n = _declined(readings, check)
     if accept is not None:
         yes = sum(not o.error and o.declined is None for o in readings)
         say(f'{yes} of {len(readings)} answered ({yes/len(readings):.1%}), where {accept:.3%} were right out of fold')
@@ -297,6 +326,7 @@ def captcha_annotate(
                    'in the package; none: nothing is proposed')='pretrained',
     n:int=None, # Ask for so many at most
     length:_Length=None, chars:_Chars=None, pattern:_Pattern=None, lexicon:_Lexicon=None,
+    check:_Check=None,
     rename:bool=False, # Name each labelled picture after its text in the end
     arch:_Arch=None,
 ):
@@ -305,9 +335,9 @@ def captcha_annotate(
     if not Path(folder).is_dir(): raise _refused(f"no such folder: {folder}")
     if n is not None and n<1: raise _refused(f"n must be at least 1, not {n}")
     made,known = None if reader=='none' else _load(reader, arch),{}
-    if made: known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon))
-    elif length or chars or pattern or lexicon:
-        raise _refused("--length, --chars, --pattern and --lexicon tell a reader what to propose; "
+    if made: known = dict(constraint=options_constraint(made, length, chars, pattern, lexicon, check))
+    elif length or chars or pattern or lexicon or check:
+        raise _refused("--length, --chars, --pattern, --lexicon and --check tell a reader what to propose; "
                        "leave --reader none out")
     csv = Path(csv or Path(folder)/'labels.csv')
     labels = annotate(folder, csv, made, n, for_names=rename, **known)
@@ -346,6 +376,49 @@ def captcha_check(
     if csv: write_found(found, csv)
     if report: contact_sheet(found, data, report)
     say(f"{len(found)} label{'s'*(len(found)!=1)} worth a look")
+
+# %% ../nbs/library/cli.ipynb #dab646b6
+def _to_label(data, folder, n, fold_case, seed, corrections):
+    "Readings of the pictures to label next, by a model trained on all labels that there are"
+    from captcha_fastai.label_errors import load_corrected
+    from captcha_fastai.plan import next_to_label, unlabelled_beside
+    from captcha_fastai.train import train_reader
+    others = unlabelled_beside(data, folder)[:2000] if n else []
+    if not others: return []
+    made = train_reader(data, None, valid_pct=0, seed=seed, ignore_case=fold_case, corrections=corrections, yes=True,
+                        log=lambda line: None).reader
+    say(f"{len(others)} pictures without a label read by a model trained on all labels")
+    return next_to_label(made.read(others, skip_bad=True), load_corrected(data, corrections)[2], n)
+
+@command('plan')
+def captcha_plan(
+    data:str, # Folder of pictures named after their text, or CSV with columns file,text
+    target:float=.95, # Share of pictures that shall be read right
+    next:int=20, # Pictures without a label to name, the most useful first; 0 trains one model less
+    unlabelled:option('DIR')=None, # Folder of pictures without a label (default: the folder of the CSV)
+    csv:option('FILE')=None, # Write labels,accuracy,low,high to this new CSV file
+    seed:int=0, # Of the parts and the trainings
+    fold_case:bool=False, # The labels don't tell small letters from capitals
+    corrections:_Corrections=None,
+):
+    "Say what more labels would bring, and which pictures to label next; the last line printed is one JSON object"
+    from captcha_fastai.bulk import check_new_csv
+    from captcha_fastai.plan import advice, learning_curve, write_curve
+    if next<0: raise _refused(f"next must be at least 0, not {next}")
+    if not 0<target<1: raise _refused(f"target must be a share between 0 and 1, as .95, not {target}")
+    if not 0<=seed<2**32: raise _refused(f"seed goes from 0 to {2**32-1}, not {seed}")
+    if csv: check_new_csv(csv, resume=False)
+    with redirect_stdout(sys.stderr):
+        curve = learning_curve(data, seed=seed, ignore_case=fold_case, corrections=corrections, log=say)
+        named = _to_label(data, unlabelled, next, fold_case, seed, corrections)
+    say(curve)
+    table,told = curve.at(curve.ahead()),advice(curve, target)
+    for k,o in table.iterrows(): print(f'{k} labels\t{o.accuracy:.1%}\tbetween {o.low:.1%} and {o.high:.1%}')
+    for o in named: print(f'next\t{_reading_line(o)}')
+    if csv: write_curve(table, csv)
+    say(told['why'])
+    expected = {str(k):[round(v, 4) for v in o] for k,o in table.iterrows()}
+    print(json.dumps(dict(n=curve.n, target=target, expected=expected, next=[str(o.file) for o in named], **told)))
 
 # %% ../nbs/library/cli.ipynb #4c38ac45
 @command('train', 'report')

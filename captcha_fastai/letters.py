@@ -6,7 +6,8 @@ posterior of the lattice, for those that answer by position by their scores and 
 does, for the transformer by writing every other letter in each place, and by its cross-attention.
 
 A letter's probability is that of its text among all texts that differ from it in this letter alone and that the
-constraint allows. A text's probability is the one that a reading has: among all texts, allowed or not.
+constraint allows; a check takes no part in it. A text's probability is the one that a reading has: among all texts,
+allowed or not. Where the constraint has a check, texts that it was seen to refuse are taken out.
 
 Shapes: those of `core`; a profile `(L, w')` says how much each of `w'` parts of the width belongs to each letter.
 
@@ -127,7 +128,7 @@ def letter_probs(
     "How probable each class is in each letter's place, given the other letters and the constraint"
     ok = (ids!=0)[...,None].expand_as(scores).clone()
     ok[...,0] = False
-    if constraint is not None: ok = ok & allowed_swaps(constraint, ids, scores.shape[-1])
+    if constraint is not None: ok = ok & allowed_swaps(constraint.loose, ids, scores.shape[-1])
     scores = scores.masked_fill(~ok, -math.inf)
     # a text that the model holds impossible still has to be told letter by letter: the letter itself gets it all
     none = scores.amax(-1, keepdim=True)==-math.inf
@@ -179,6 +180,59 @@ def _found(beams):
         res.append(_Found([t for t,_ in good], [p for _,p in good]))
     return res
 
+def _searched(model, loss_func, x, out, n, constraint):
+    "`_Found` of each picture, of what the constraint's automaton allows"
+    if searches(model): return _found(model.search(x, constraint, beam=max(4, 2*n), n_best=n))
+    if isinstance(loss_func, CharLoss):
+        auto = (constraint or Constraint()).automaton(out.shape[-1])
+        rows = [list(zip(*_best_texts(o, auto, n))) or ((),()) for o in out]
+        return [_Found(*map(list, o)) for o in rows]
+    beams = loss_func.search(out, constraint, beam=max(10, 4*n), n_best=n)
+    exact = [loss_func.log_prob(out, beams.ids[:,k]) for k in range(beams.ids.shape[1])]
+    there = beams.log_probs>-math.inf
+    return _found(beams._replace(log_probs=torch.stack(exact, 1).masked_fill(~there, -math.inf)))
+
+def _rescored(found, loss_func, out, temperature):
+    "The same texts with their log-probabilities at a temperature"
+    res = []
+    for o,lp in zip(found, loss_func.activation(out/temperature)):
+        ids = torch.zeros(len(o.texts), max(map(len, o.texts), default=0), dtype=torch.int64)
+        for row,t in zip(ids, o.texts): row[:len(t)] = torch.tensor(t, dtype=torch.int64)
+        each = loss_func.log_prob(lp.expand(len(ids), *lp.shape), ids).tolist() if len(ids) else []
+        res.append(o._replace(log_probs=each))
+    return res
+
+# %% ../nbs/library/letters.ipynb #04ebaba3
+LOOKED = 10,100   # Texts to look through, where a check has to be asked: at first, and at most
+
+def _passing(found, constraint):
+    "Of the candidates of one picture those that pass, in what the refused ones leave; and the log of that share"
+    ok = [constraint.passes(constraint.vocab.decode(t)) for t in found.texts]
+    refused = sum(math.exp(p) for p,yes in zip(found.log_probs, ok) if not yes)
+    left = math.log(max(1-refused, 1e-9))
+    both = [(t, p-left) for t,p,yes in zip(found.texts, found.log_probs, ok) if yes]
+    return _Found([t for t,_ in both], [p for _,p in both]),left
+
+def _joined(found, more, left, n):
+    "Candidates of one picture from two searches, most probable first"
+    each = dict(zip(more.texts, (p-left for p in more.log_probs))) | dict(zip(found.texts, found.log_probs))
+    best = sorted(each.items(), key=lambda o: -o[1])[:n]
+    return _Found([t for t,_ in best], [p for _,p in best])
+
+def _checked(find, out, n, constraint):
+    "`_Found` of each picture, where the constraint has a check; `find(rows, n, constraint)` searches without asking it"
+    res,left,todo = [None]*len(out),[0.]*len(out),list(range(len(out)))
+    for looked in LOOKED:
+        for i,o in zip(todo, find(todo, max(n, looked), constraint.loose)):
+            if not o.texts: raise CaptchaError(f"this model has no room for a text that {constraint} allows; give "
+                                               "shorter ones")
+            res[i],left[i] = _passing(o, constraint)
+        todo = [i for i in todo if not res[i].texts]
+        if constraint.walkable or not todo: break
+    if not constraint.walkable: return [_Found(o.texts[:n], o.log_probs[:n]) for o in res]
+    more = find(range(len(out)), max(n, 5), constraint)
+    return [_joined(o, m, l, n) for o,m,l in zip(res, more, left)]
+
 def best_texts(
     model:nn.Module,             # In `eval` mode
     loss_func,                   # A `TextLoss`
@@ -186,16 +240,16 @@ def best_texts(
     out:Tensor,                  # `(bs,T,V)` log-probabilities of the model for them
     n:int,                       # How many texts at most
     constraint:Constraint=None,  # What a text may be
-)->list:                         # `_Found` of each picture
+    temperature:float=1.,        # Log-probabilities are those of scores divided by it; the texts stay
+)->list:                         # `_Found` of each picture; empty where a check lets none of those looked at pass
     "The most probable texts that the constraint allows, and their log-probabilities"
-    if searches(model): return _found(model.search(x, constraint, beam=max(4, 2*n), n_best=n))
-    if isinstance(loss_func, CharLoss):
-        auto = (constraint or Constraint()).automaton(out.shape[-1])
-        return [_Found(*map(list, zip(*_best_texts(o, auto, n)))) for o in out]
-    beams = loss_func.search(out, constraint, beam=max(10, 4*n), n_best=n)
-    exact = [loss_func.log_prob(out, beams.ids[:,k]) for k in range(beams.ids.shape[1])]
-    there = beams.log_probs>-math.inf
-    return _found(beams._replace(log_probs=torch.stack(exact, 1).masked_fill(~there, -math.inf)))
+    def find(rows, n, constraint):
+        rows = list(rows)
+        found = _searched(model, loss_func, None if x is None else x[rows], out[rows], n, constraint)
+        if temperature==1 or searches(model): return found
+        return _rescored(found, loss_func, out[rows], temperature)
+    if constraint is None or constraint.check is None: return find(range(len(out)), n, constraint)
+    return _checked(find, out, n, constraint)
 
 # %% ../nbs/library/letters.ipynb #18a3488a
 def _covered(x, strips):
@@ -291,7 +345,8 @@ def _runners_up(p, own, vocab, n):
 def _with_own(found, ids, log_prob, n):
     "Candidates with the text that was read among them, most probable first"
     own = tuple(c for c in ids if c)
-    each = dict(zip(found.texts, found.log_probs)) | {own:log_prob}
+    each = dict(zip(found.texts, found.log_probs))
+    if log_prob>-math.inf: each[own] = log_prob   # else nothing was read
     return sorted(each.items(), key=lambda o: -o[1])[:n]
 
 @torch.inference_mode()
@@ -305,13 +360,15 @@ def look_closer(
     constraint:Constraint=None,  # What a text may be
     n_best:int=5,                # Texts to tell of
     others:int=3,                # Letters to tell of beside each one read
+    temperature:float=1.,        # Probabilities are those of scores divided by it
 )->list:                         # A `Closer` for each picture
     "Letters with their probabilities and spans, and the most probable texts, of readings"
     out = loss_func.activation(model(x).float()).cpu()
-    p = letter_probs(swap_scores(model, loss_func, x, out, ids), ids, constraint)
+    warm = out if temperature==1 else loss_func.activation(out/temperature)
+    p = letter_probs(swap_scores(model, loss_func, x, warm, ids), ids, constraint)
     profile = profiles(model, loss_func, x, out, ids)
     at = part_centres(model, profile.shape[-1], x.shape[-1])
-    found,res = best_texts(model, loss_func, x, out, n_best, constraint),[]
+    found,res = best_texts(model, loss_func, x, out, n_best, constraint, temperature),[]
     for i,row in enumerate(ids.tolist()):
         n = sum(c!=0 for c in row)
         spans = letter_spans(profile[i,:n], at, x.shape[-2:])

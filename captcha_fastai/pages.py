@@ -25,7 +25,7 @@ _style = """
 body{font:17px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;padding:1rem;
 max-width:66rem}
 h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.25rem;margin:1.6em 0 .4em;border-bottom:2px solid var(--line)}
-p{margin:.4em 0}small,.soft{color:var(--soft)}
+p{margin:.4em 0;overflow-wrap:anywhere}small,.soft{color:var(--soft)}
 .big{font-size:2.6rem;font-weight:700;line-height:1.1}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:.8rem}
 .card{border:1px solid var(--line);border-radius:.5rem;padding:.6rem;break-inside:avoid}
@@ -35,6 +35,19 @@ p{margin:.4em 0}small,.soft{color:var(--soft)}
 .row{display:flex;justify-content:space-between;gap:.6rem;align-items:baseline;flex-wrap:wrap}
 .name{overflow-wrap:anywhere;font-size:.85rem;color:var(--soft)}
 input[type=text]{font:600 1.2rem ui-monospace,monospace;width:100%;padding:.3rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}caption{text-align:left;font-weight:600;
+padding:.5em 0 .2em}th,td{text-align:right;padding:.15rem .6rem .15rem 0;white-space:nowrap;
+border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}thead th{font-weight:400;color:var(--soft)}
+.range{position:relative;height:1rem;min-width:4.5rem;background:#f1f1f1}.range span{position:absolute;top:.25rem;
+height:.5rem;background:#8db4dc;min-width:2px}.range b{position:absolute;top:0;width:4px;margin-left:-2px;height:1rem;
+background:var(--blue)}.range,.range *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.letters{display:flex;flex-wrap:wrap;gap:.3rem}.letters span{border:1px solid var(--line);border-radius:.3rem;
+padding:0 .35rem;text-align:center;font-size:.8rem}.letters b{display:block;font:600 1.2rem ui-monospace,monospace}
+.letters .doubt{border:2px solid var(--orange)}figure{margin:.6rem 0}figure img{max-width:100%;height:auto}
+.two{display:grid;grid-template-columns:repeat(auto-fit,
+minmax(min(100%,26rem),1fr));gap:0 2rem}.two>*{break-inside:avoid;min-width:0;
+overflow-x:auto}thead th{white-space:normal;vertical-align:bottom}
 button{font-size:1rem;padding:.5rem 1rem;border-radius:.4rem;border:1px solid var(--blue);background:var(--blue);
 color:#fff;cursor:pointer}label{display:block;margin:.3rem 0}
 @media print{body{font-size:11pt;max-width:none;padding:0}button,.noprint{display:none}.cards{
@@ -65,6 +78,17 @@ def picture_uri(
     im.save(out, 'PNG', optimize=True)
     return 'data:image/png;base64,'+base64.b64encode(out.getvalue()).decode()
 
+def figure_tag(
+    fig,              # A matplotlib figure
+    alt:str,          # What it shows, for who can't see it
+    dpi:int=110,      # Pixels an inch
+)->str:
+    "A figure as part of a page"
+    out = io.BytesIO()
+    fig.savefig(out, format='png', dpi=dpi)
+    uri = 'data:image/png;base64,'+base64.b64encode(out.getvalue()).decode()
+    return f'<figure><img src="{uri}" alt="{escape(alt, quote=True)}"></figure>'
+
 def picture_tag(
     picture,          # Anything that `open_picture` takes
     alt:str,          # What it is, for who can't see it
@@ -84,3 +108,42 @@ def marked(
         c = escape(o[which]) or '∅'
         res.append(c if o[1]==o[2] else f'<span class="differs">{c}</span>')
     return f'<span class="text">{"".join(res) or "∅"}</span>'
+
+# %% ../nbs/library/pages.ipynb #21967bcb
+def percent(
+    x:float,          # From 0 to 1
+)->str:
+    "A share as it is read: 99.4 %; between 99.95 % and all, and below .05 %, with more places"
+    places = 1 if .0005<=x<=.9995 or x in (0,1) else 3
+    return f'{100*x:.{places}f} %'
+
+def range_bar(
+    low:float, at:float, high:float,   # An interval and the share in it
+    start:float,                       # Where the bar begins; it ends at 1
+)->str:
+    "An interval as a bar"
+    def place(x): return f'{100*max(0, (x-start)/max(1-start, 1e-9)):.1f}%'
+    wide = f'{100*(high-low)/max(1-start, 1e-9):.1f}%'
+    return (f'<div class="range" aria-hidden="true"><span style="left:{place(low)};width:{wide}"></span>'
+            f'<b style="left:{place(at)}"></b></div>')
+
+def share_table(
+    table,            # DataFrame with n, accuracy, low, high
+    caption:str,      # What it tells
+    name:str,         # What its rows are
+)->str:
+    "Shares with their intervals, as an HTML table"
+    start = min(.9, float(table.low.min())) if len(table) else 0.
+    rows = [(escape(str(i)), str(o.n), percent(o.accuracy), f'{percent(o.low)[:-2]} to {percent(o.high)}',
+             range_bar(o.low, o.accuracy, o.high, start)) for i,o in zip(table.index, table.itertuples())]
+    return html_table([name, 'n', 'right', '95 % interval', f'{start:.0%} to 100%'], rows, caption)
+
+def html_table(
+    head,             # Names of the columns, plain text
+    rows,             # Tuples of HTML
+    caption:str,      # What it tells, plain text
+)->str:
+    "A table with its caption"
+    top = ''.join(f'<th scope="col">{escape(o)}</th>' for o in head)
+    body = ''.join(f'<tr><th scope="row">{o[0]}</th>{"".join(f"<td>{c}</td>" for c in o[1:])}</tr>' for o in rows)
+    return f'<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'

@@ -328,16 +328,17 @@ class ExportedReader:
         chars:str=None,    # The only characters allowed
         pattern:str=None,  # A restricted regular expression, as `Constraint` takes it; imports torch
         lexicon:list=None, # The only texts allowed; imports torch
+        check=None,        # A check digit by its name, as 'luhn', or a `CheckDigit`; imports torch
     ):                     # `None` if nothing is asked
         "What you know of the texts: for `read`"
         if length=='seen':
             seen = [int(o) for o in self.info['lengths']]
             if not seen: raise CaptchaError("this reader doesn't know its training labels' lengths; give a length")
             length = min(seen),max(seen)
-        if length is None and chars is None and pattern is None and lexicon is None: return None
-        if pattern is not None or lexicon is not None:
+        if all(o is None for o in (length, chars, pattern, lexicon, check)): return None
+        if not (pattern is None and lexicon is None and check is None):
             from captcha_fastai.rules import Constraint
-            auto = Constraint(length, chars, pattern, lexicon, self.vocab).automaton()
+            auto = Constraint(length, chars, pattern, lexicon, self.vocab, check).automaton()
             return tuple(o.numpy() for o in (auto.table, auto.accept, auto.need))
         return self._rule(length, chars)
 

@@ -15,6 +15,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/reader.html.md"""
 __all__ = ['Reading', 'Reader']
 
 # %% ../nbs/library/reader.ipynb #923147a4
+import math
 import os
 import shutil
 import tempfile
@@ -41,7 +42,7 @@ from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
 from .archs import ModelSpec, find_arch, searches
 from .resample import in_shape
-from .letters import look_closer
+from .letters import best_texts, look_closer
 from .weights import reader_folder, saved_model, write_model
 
 # %% ../nbs/library/reader.ipynb #2e9322cb
@@ -52,7 +53,7 @@ class Reading:
     confidence:float     # Probability of exactly this text given the picture, by the model: all CTC paths summed
     file:object=None     # The picture as it was given
     error:str=None       # Why the picture can't be opened
-    declined:str=None    # What was read but with too little confidence; `text` is empty then
+    declined:str=None    # What was read but with too little confidence, or refused by a check; `text` is empty then
     chars:tuple=None     # With `details`: a `Letter` each (`char, confidence, others, span`), left to right as drawn
     n_best:tuple=None    # With `details`: `(text, probability)` of the most probable texts, best first
     def __str__(self): return self.text
@@ -181,7 +182,7 @@ def read(self:Reader,
         if bad and not skip_bad: raise bad[0]
         with _turns: res += self._read_batch(batch, opened, constraint, widths)
     if letter_confidence: res = [replace(o, text=o.masked(letter_confidence)) for o in res]
-    return [_declined(o) if o.confidence<min_confidence and not o.error else o for o in res]
+    return [_declined(o) if o.confidence<min_confidence and not o.error and o.declined is None else o for o in res]
 
 def _declined(o): return replace(o, text='', declined=o.text)
 
@@ -212,11 +213,20 @@ def _read_batch(self:Reader, pictures, opened, constraint, widths=None):
     for where in _of_one_width(opened):
         xs = torch.stack([opened[i] for i in where])
         answers = self._sure_answers(xs, constraint) if widths is None else self._answers(xs, False, constraint)
-        for i,o in zip(where, answers): res[i] = Reading(*o, pictures[i])
+        refused = self._refused(xs, answers, constraint)
+        for k,(i,o) in enumerate(zip(where, answers)): res[i] = Reading(*o, pictures[i], declined=refused.get(k))
         if widths is None: continue
         closer = self._look_closer(xs, answers, [widths[i] for i in where], constraint)
         for i,(chars,n_best) in zip(where, closer): res[i] = replace(res[i], chars=chars, n_best=n_best)
     return res
+
+@patch
+def _refused(self:Reader, xs, answers, constraint):
+    "What the check of a constraint refused, by position, where it let nothing pass"
+    if constraint is None or constraint.walkable: return {}
+    none = [k for k,(_,p) in enumerate(answers) if p==0]
+    texts = self._answers(xs[none], False, constraint.loose) if none else []
+    return {k:text for k,(text,_) in zip(none, texts)}
 
 def _of_one_width(opened):
     "Positions of the pictures, those that can be read together in a list each"
@@ -232,7 +242,7 @@ def _look_closer(self:Reader, xs, answers, widths, constraint):
     ids = torch.stack([self.vocab.encode(text, longest) for text,_ in answers])
     log_probs = torch.tensor([p for _,p in answers], dtype=torch.float64).log().tolist()
     with self._running(False): closer = look_closer(self._fast, self.loss_func, self.vocab, self._normal(xs), ids,
-                                                    log_probs, constraint)
+                                                    log_probs, constraint, temperature=self.temperature)
     def at(o, w): return o._replace(span=tuple(round(e*w/xs.shape[-1], 1) for e in o.span))
     return [(tuple(at(o, w) for o in c.chars), c.n_best) for c,w in zip(closer, widths)]
 
@@ -264,6 +274,7 @@ def _log_prob(self:Reader, out, ids):
 @patch
 def _found(self:Reader, xs, half, constraint):
     "Ids and log-probabilities of the most probable texts that `constraint` allows"
+    if constraint.check is not None: return self._checked(xs, half, constraint)
     if searches(self.model):
         with self._running(half): found = self._fast.search(self._normal(xs), constraint)
         ids,log_prob = found.ids[:,0].cpu(),found.log_probs[:,0].cpu()
@@ -276,6 +287,20 @@ def _found(self:Reader, xs, half, constraint):
     if nothing: raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
     return ids,log_prob
 
+@patch
+def _checked(self:Reader, xs, half, constraint):
+    "The same where the constraint has a check; no ids and minus infinity where it lets nothing pass"
+    with self._running(half):
+        x = self._normal(xs)
+        out = self.loss_func.activation(self._fast(x).float()).cpu()
+        found = best_texts(self._fast, self.loss_func, x, out, 1, constraint, self.temperature)
+    if constraint.walkable and not all(o.texts for o in found):
+        raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
+    best = [(o.texts or [()])[0] for o in found]
+    longest = max(map(len, best))
+    ids = torch.tensor([[*o, *[0]*(longest-len(o))] for o in best], dtype=torch.int64).view(len(best), longest)
+    return ids,torch.tensor([(o.log_probs or [-math.inf])[0] for o in found])
+
 # %% ../nbs/library/reader.ipynb #5d8fcc51
 @patch
 def constraint(self:Reader,
@@ -283,14 +308,15 @@ def constraint(self:Reader,
     chars:str=None,    # The only characters allowed
     pattern:str=None,  # A restricted regular expression, as `Constraint` takes it
     lexicon:list=None, # The only texts allowed
+    check=None,        # A check digit by its name, as 'luhn', a `CheckDigit`, or a function: is this text allowed?
 )->Constraint:         # `None` if nothing is asked
     "What you know of the texts, in this reader's vocabulary: for `read`"
     if length=='seen':
         seen = self.spec.lengths
         if not seen: raise CaptchaError("this reader doesn't know the lengths of its training labels; give a length")
         length = min(seen),max(seen)
-    if length is None and chars is None and pattern is None and lexicon is None: return None
-    return Constraint(length, chars, pattern, lexicon, self.vocab)
+    if all(o is None for o in (length, chars, pattern, lexicon, check)): return None
+    return Constraint(length, chars, pattern, lexicon, self.vocab, check)
 
 # %% ../nbs/library/reader.ipynb #74f9b277
 def least_confidence(

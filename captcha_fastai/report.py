@@ -44,7 +44,7 @@ def score_reader(
     if not good: raise CaptchaError(f"no readable picture in {data}: {readings[0].error}")
     pairs = [(_folded(o.text, ignore_case),_folded(t, ignore_case)) for o,t in good]
     figures = score_texts(*zip(*pairs))
-    if kwargs.get('min_confidence'):
+    if kwargs.get('min_confidence') or any(o.declined is not None for o,_ in good):
         answered = [a==b for (a,b),(o,_) in zip(pairs, good) if o.declined is None]
         figures |= dict(answered=len(answered), answered_accuracy=sum(answered)/len(answered) if answered else None)
     figures |= dict(images_per_second=round(len(readings)/took, 1), unreadable=len(readings)-len(good))

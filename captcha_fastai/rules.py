@@ -1,8 +1,9 @@
 """Five characters; digits only; two digits and three letters; one of these words: a rule as a table to walk
 
-`Constraint(length=, chars=, pattern=, lexicon=, vocab=)` says what a text may be; it is checked when it is made,
-and `allows(text)` answers for one text. Decoders and readers take it as `constraint=` and walk its `automaton()`: a
-table from state and id to state.
+`Constraint(length=, chars=, pattern=, lexicon=, vocab=, check=)` says what a text may be; it is checked when it is
+made, and `allows(text)` answers for one text. Decoders and readers take it as `constraint=` and walk its `automaton()`:
+a table from state and id to state. `check` is the name of a check digit, a `CheckDigit`, or any function from a text to
+whether it is allowed; a function can't be walked, and readers search the most probable texts through.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/rules.html.md"""
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from .core import CaptchaError, Vocab, drawing_order, is_rtl, norm_text
 from .patterns import pattern_table
+from .checks import CheckDigit, check_table, find_check
 
 # %% ../nbs/library/rules.ipynb #cd04d201
 FAR = 2**30  # more characters than any text has: `need` of a state from which nothing can be accepted
@@ -168,6 +170,15 @@ def _words(lexicon):
     if not words: raise CaptchaError("the lexicon is empty; leave it out to allow every text")
     return words
 
+def _name(func): return getattr(func, '__name__', type(func).__name__)
+
+def _check(check):
+    "A check by its name, or as it is"
+    if check is None or isinstance(check, CheckDigit): return check
+    if isinstance(check, str): return find_check(check)
+    if callable(check): return check
+    raise CaptchaError(f"a check is a name as 'luhn', a CheckDigit, or a function of a text, not {check!r}")
+
 class Constraint:
     "What a text may be; a decoder searches only there"
     def __init__(self,
@@ -176,8 +187,9 @@ class Constraint:
         pattern:str=None,  # A restricted regular expression that covers the whole text, as '[0-9]{2}[a-z]{3}'
         lexicon:list=None, # The only texts allowed
         vocab:Vocab=None,  # Which ids the characters have; a length alone needs none
+        check=None,        # A check digit by its name, as 'luhn', a `CheckDigit`, or a function: is this text allowed?
     ):
-        if vocab is None and not (chars is None and pattern is None and lexicon is None):
+        if vocab is None and not (chars is None and pattern is None and lexicon is None and check is None):
             raise CaptchaError("a constraint on characters needs to know their ids: "
                                "give Constraint(..., vocab=dls.vocab)")
         if chars is not None and not chars:
@@ -185,8 +197,26 @@ class Constraint:
         self.length,self.chars,self.pattern,self.vocab = length,chars,pattern,vocab
         self.span = _span(length)
         self.lexicon = None if lexicon is None else _words(lexicon)
+        self.check = _check(check)
         self._made = {}   # automata by number of classes
-        if vocab is not None and self.automaton().empty: raise CaptchaError(f"no text can satisfy {self}")
+        self.loose = self if check is None else Constraint(length, chars, pattern, lexicon, vocab)   # without the check
+        walked = self if self.walkable else self.loose
+        if vocab is not None and walked.automaton().empty: raise CaptchaError(f"no text can satisfy {self}")
+
+    @property
+    def walkable(self):
+        "Is the whole rule a table? A function of the user's own isn't"
+        return self.check is None or isinstance(self.check, CheckDigit)
+
+    def passes(self,
+        text:str,  # A text that the rest of the rule allows
+    )->bool:
+        "Does the check allow it? What a function of the user's own raises becomes a `CaptchaError` with the text"
+        if self.check is None: return True
+        try: return bool(self.check(norm_text(text)))
+        except Exception as e:
+            raise CaptchaError(f"the check failed on {text!r}: {type(e).__name__}: {e}; "
+                               "it has to answer for every text") from e
 
     def automaton(self,
         n_out:int=None,  # Classes of the model; the vocabulary's if `None`
@@ -198,6 +228,9 @@ class Constraint:
             raise CaptchaError("a constraint without a vocabulary needs the number of classes: automaton(n_out)")
         if known is not None and V!=known:
             raise CaptchaError(f"the model has {V} classes, the constraint's vocabulary {known}")
+        if not self.walkable:
+            raise CaptchaError(f"{self} has a check that is a function, which no decoder can walk; "
+                               "give the constraint to a reader, which searches the most probable texts through")
         if V not in self._made: self._made[V] = self._make(V)
         return self._made[V]
 
@@ -208,7 +241,9 @@ class Constraint:
             self._check_order(by_pattern)
             res = _both(res, by_pattern)
         if self.lexicon is not None: res = _both(res, _lexicon_automaton(self._word_ids(), V))
-        return res
+        if self.check is None: return res
+        n = int(res.need[1]) if res.need[1]==res.longest else None   # characters, if all texts have as many
+        return _both(res, Automaton(*check_table(self.check, self.vocab, V, n)))
 
     def _check_order(self, by_pattern):
         "Models write from left to right; a pattern of what is read from the right would have to be turned round"
@@ -245,10 +280,11 @@ class Constraint:
             return lo<=len(text) and (hi is None or len(text)<=hi)
         if not all(c in self.vocab for c in norm_text(text)): return False
         ids = self.vocab.encode(text)[None]
-        return bool(self.automaton().allows(ids)[0])
+        return bool(self.loose.automaton().allows(ids)[0]) and self.passes(text)
 
     def __repr__(self):
         given = dict(length=self.length, chars=self.chars, pattern=self.pattern)
         said = [f'{k}={v!r}' for k,v in given.items() if v is not None]
         if self.lexicon is not None: said.append(f'lexicon of {len(self.lexicon)}')
+        if self.check is not None: said.append(f'check={self.check if self.walkable else _name(self.check)}')
         return f"Constraint({', '.join(said)})"

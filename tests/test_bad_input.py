@@ -223,6 +223,12 @@ known = {
         '/dev/null':'the lexicon is empty',
         '.':'cannot read the lexicon',
     },
+    '--check':{
+        'crc':"no check 'crc'; there are luhn",
+        'nowhere:f':'cannot load the check nowhere:f',
+        'math:pi':'math:pi is no function',
+        '':'check is empty',
+    },
 }
 own = {
     '--arch':{
@@ -270,6 +276,10 @@ OPTIONS = {
     ('captcha_read', 'pretrained', '{good}'):known | own | sure | table | {
         '--letter-confidence':{'x':'invalid float', '2':'from 0 to 1', 'nan':'from 0 to 1'},
         '--accept':{'x':'invalid float', '.999':'--folds', '1':'between 0 and 1', 'nan':'between 0 and 1'},
+    },
+    ('captcha_plan', '{good}'):seed | table | fixed | {
+        '--target':{'0':'--target must be', '95':'--target must be', 'x':'invalid float'},
+        '--next':{'-1':'--next must be', 'x':'invalid int'},
     },
     ('captcha_check', '{good}'):seed | table | fixed | {
         '--report':{'nowhere/a.html':'there is no folder', '{good}':'exists already', '':'report is empty'},
