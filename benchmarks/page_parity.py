@@ -7,9 +7,9 @@ usage: page_parity.py [--readers pretrained,pretrained/small] [--archs captcha_t
 Each reader is exported as a page to a temporary folder, which this machine serves to a Chromium without a window; the
 reader itself reads the same files in float32 on the CPU. `told`: both are given the characters of the labels, in both
 cases, and their shortest and longest length. A near-tie is a text that the reader prefers by less than 1e-4 nats.
-`pixels` counts pictures whose pixels, as the model sees them, are those of Python, to the byte. Archs are trained on 300
-drawn captchas for some epochs first. A line for each row goes to OUT.csv (default: benchmarks/results/page_parity), and
-a Markdown table is printed.
+`pixels` counts pictures whose pixels, as the model sees them, are those of Python, to the byte. Archs are trained on
+300 drawn captchas for some epochs first. A line for each row goes to OUT.csv (default: benchmarks/results/page_parity),
+and a Markdown table is printed.
 """
 import hashlib
 import json
@@ -18,9 +18,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from common import RESULTS, Table, log, md_head, md_row, parser, refused
-import numpy as np
 from captcha_fastai import portable
 from captcha_fastai.core import CaptchaError
 from captcha_fastai.reader import Reader
@@ -57,9 +57,9 @@ def page_texts(constraint):
     if constraint is None: return {}
     return dict(length='-'.join(map(str, constraint.length)), chars=constraint.chars)
 
-def row(reader, exported, browser, files, root, constraint):
+def row(reader, exported, browser, name, files, root, constraint):
     "One row of the table"
-    urls = ['/more/'+f.relative_to(root).as_posix() for f in files]
+    urls = [f'/more/{name}/{quote(f.relative_to(root).as_posix())}' for f in files]
     rows,seconds = in_page(browser, urls, page_texts(constraint))
     mine = reader.read(files, constraint=constraint)
     same = near = pixels = 0
@@ -103,19 +103,19 @@ def main():
             reader,out = Reader.load(folder, device='cpu', half=False),tmp/f'{i}.page'
             portable.export_reader(reader, out, log=log, page=True, runtime=args.runtime)
             exported = portable._module(out/'read.py').Reader(out)
-            for k,(root,(files,texts)) in sets.items():
-                files,texts = files[:args.most],texts[:args.most]
-                with Served(out, root) as url, Browser() as browser:
-                    browser.open(url)
-                    start = time.time()
-                    browser.eval("import('/js/page.js').then(o => o.ready).then(() => 1)")
-                    log(f'{name}, {k}: the page was ready after {time.time()-start:.1f} s')
-                    for told in (False, True):
-                        if table.has(reader=name, set=k, told=int(told)): continue
-                        constraint = rule(reader, texts) if told else None
-                        if told and constraint is None: continue
-                        try: table.add(reader=name, set=k, **row(reader, exported, browser, files, root, constraint))
-                        except CaptchaError as e: log(f'{name}, {k}: {e}')
+            with Served(out, {k:root for k,(root,_) in sets.items()}) as url, Browser() as browser:
+                browser.open(url)
+                start = time.time()
+                browser.eval("import('/js/page.js').then(o => o.ready).then(() => 1)")
+                log(f'{name}: the page was ready {time.time()-start:.1f} s after it was loaded')
+                for k,told in ((k,told) for k in sets for told in (False, True)):
+                    if table.has(reader=name, set=k, told=int(told)): continue
+                    root,(files,texts) = sets[k]
+                    constraint = rule(reader, texts) if told else None
+                    if told and constraint is None: continue
+                    try: done = row(reader, exported, browser, k, files[:args.most], root, constraint)
+                    except CaptchaError as e: log(f'{name}, {k}: {e}')
+                    else: table.add(reader=name, set=k, **done)
     df = table.rows()
     print(md_head('reader', 'set', 'told', 'pictures', 'same text', 'near-ties', 'same pixels', right=True))
     for o in df.itertuples():

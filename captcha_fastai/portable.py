@@ -263,7 +263,7 @@ def export_reader(
         _write_info(tmp, info | dict(checked=checked))
         log(f"{checked['pictures']} pictures read alike, free and told, but for {checked['near_ties']} near-ties")
         if int8: _to_8_bits(reader, tmp, data, log)
-        if page: write_page(tmp, column_middles(reader), runtime)
+        if page: write_page(tmp, column_middles(reader), runtime, drawn_pictures(reader.spec, 6, seed=5).values())
         tmp.chmod(0o755)
         os.rename(tmp, out)
     except BaseException:

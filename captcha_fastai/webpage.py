@@ -1,8 +1,8 @@
 """A folder for any static host: a page that reads pictures in the browser, with no server behind it
 
-`write_page(folder)` adds to an exported folder what makes it a web page: `index.html`, `style.css`, the scripts in `js`,
-and onnxruntime-web in `runtime`. Put on any host of plain files, it reads pictures in the visitor's browser: no picture
-leaves it. `captcha_export READER --page DIR` calls it once the texts of the folder have been compared.
+`write_page(folder)` adds to an exported folder what makes it a web page: `index.html`, `style.css`, the scripts in
+`js`, and onnxruntime-web in `runtime`. Put on any host of plain files, it reads pictures in the visitor's browser: no
+picture leaves it. `captcha_export READER --page DIR` calls it once the texts of the folder have been compared.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/webpage.html.md"""
 
@@ -11,16 +11,19 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/webpage.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/library/webpage.ipynb #965fa5bf
+# %% ../nbs/library/webpage.ipynb #21d7ea35
 import gzip
 import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from .core import CaptchaError
 
-# %% ../nbs/library/webpage.ipynb #d82f4388
+# %% ../nbs/library/webpage.ipynb #df0ce81e
 _runtime = 'ort.wasm.min.mjs','ort-wasm-simd-threaded.mjs','ort-wasm-simd-threaded.wasm'
 
 def _web(): return files('captcha_fastai')/'web'
@@ -41,9 +44,10 @@ def _write_runtime(folder, source):
     if source is None: return shutil.copytree(_web()/'runtime', folder)
     folder.mkdir()
     for o in _runtime[:2]: shutil.copyfile(source/o, folder/o)
+    shutil.copyfile(_web()/'runtime/LICENSE', folder/'LICENSE')
     (folder/f'{_runtime[2]}.gz').write_bytes(gzip.compress((source/_runtime[2]).read_bytes(), 9, mtime=0))
 
-# %% ../nbs/library/webpage.ipynb #a36ec9d2
+# %% ../nbs/library/webpage.ipynb #4a17fdb4
 def column_middles(
     reader,   # A `Reader`
 )->dict:      # Pixels of the model's picture: `first`, and `stride` from one to the next; `None` if it has no columns
@@ -58,17 +62,29 @@ def column_middles(
     at = part_centres(reader.model, n, w).tolist()
     return dict(first=at[0], stride=at[1]-at[0]) if n>1 else None
 
-# %% ../nbs/library/webpage.ipynb #f972ba68
+# %% ../nbs/library/webpage.ipynb #43601a91
+def pillow_is_newer():
+    "Does Pillow resize down before along where more of the height goes? It does from version 13 on; pixels differ by 1"
+    a = np.random.default_rng(0).integers(0, 256, (60,40), dtype=np.uint8)
+    im = Image.fromarray(a)
+    down_first = im.resize((40,20), Image.BILINEAR).resize((44,20), Image.BILINEAR)
+    return bool(np.array_equal(im.resize((44,20), Image.BILINEAR), down_first))
+
 def write_page(
     folder:str|Path,       # That `portable.write_export` filled
     columns:dict=None,     # As `column_middles` gives it
     runtime:Path=None,     # As `runtime_folder` gives it
+    examples=(),           # PIL images for those who have none at hand
 ):
     "Make a web page of an exported folder"
     folder,web = Path(folder),_web()
     for o in ('index.html','style.css'): shutil.copyfile(web/o, folder/o)
     shutil.copytree(web/'js', folder/'js')
     _write_runtime(folder/'runtime', runtime)
+    (folder/'examples').mkdir()
+    names = [f'examples/{i}.png' for i,_ in enumerate(examples, 1)]
+    for name,im in zip(names, examples): im.save(folder/name)
     info = json.loads((folder/'reader.json').read_text(encoding='utf-8'))
-    text = json.dumps(info | dict(columns=columns), indent=1, ensure_ascii=False)
+    info |= dict(columns=columns, examples=names, newer=pillow_is_newer())
+    text = json.dumps(info, indent=1, ensure_ascii=False)
     (folder/'reader.json').write_text(text, encoding='utf-8')

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A page in headless Chromium, driven by its debugging pipe: nothing to install but Chromium
 
-`with Served(folder, more=pictures) as url` serves a folder, and another below /more, to this machine alone;
+`with Served(folder, more={'name': other}) as url` serves a folder, and others below /more/name, to this machine alone;
 `with Browser() as b: b.open(url); b.eval('document.title')` opens it and runs JavaScript there.
 """
 import base64
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,23 +22,28 @@ def chromium():
     return next((found for o in names if o and (found := shutil.which(o))), None)
 
 class _Handler(SimpleHTTPRequestHandler):
-    more = None
+    more = {}   # name to folder
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, '.mjs': 'text/javascript', '.js': 'text/javascript'}
     def translate_path(self, path):
-        if self.more is None or not path.startswith('/more/'): return super().translate_path(path)
-        before, self.directory = self.directory, os.fspath(self.more)
-        try: return super().translate_path(path[len('/more'):])
-        finally: self.directory = before
+        start, name, *rest = path.lstrip('/').split('/', 2)+['', '']
+        if start!='more' or name not in self.more: return super().translate_path(path)
+        own, self.directory = self.directory, os.fspath(self.more[name])
+        try: return super().translate_path('/'+rest[0])
+        finally: self.directory = own
     def log_message(self, *args): pass
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    def handle_error(self, *args): pass   # who asked has gone
 
 class Served:
     "A folder on a port of this machine"
     def __init__(self,
         folder,     # What is served
-        more=None,  # Served below /more
+        more=None,  # Name to a folder that is served below /more/name
     ):
-        kind = type('_Of', (_Handler,), dict(more=more))
-        self.server = ThreadingHTTPServer(('127.0.0.1', 0), partial(kind, directory=os.fspath(folder)))
+        kind = type('_Of', (_Handler,), dict(more=more or {}))
+        self.server = _Server(('127.0.0.1', 0), partial(kind, directory=os.fspath(folder)))
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return f'http://127.0.0.1:{self.server.server_port}/'
@@ -60,10 +66,10 @@ class Browser:
             a, b = os.dup(to_read), os.dup(to_write)
             os.dup2(a, 3)
             os.dup2(b, 4)
-        cmd = [chromium(), '--headless=new', '--no-sandbox', '--disable-gpu', '--remote-debugging-pipe', '--no-first-run',
-               '--disable-dev-shm-usage', f'--user-data-dir={self.tmp.name}', 'about:blank']
-        with open(os.devnull, 'w') as null:
-            self.process = subprocess.Popen(cmd, stdin=null, stdout=null, stderr=null, preexec_fn=ready, close_fds=False)
+        cmd = [chromium(), '--headless=new', '--remote-debugging-pipe', f'--user-data-dir={self.tmp.name}',
+               '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', 'about:blank']
+        quiet = dict.fromkeys(['stdin','stdout','stderr'], subprocess.DEVNULL)
+        self.process = subprocess.Popen(cmd, preexec_fn=ready, close_fds=False, **quiet)
         os.close(to_read)
         os.close(to_write)
         self.buffer, self.session = b'', None
@@ -72,7 +78,8 @@ class Browser:
         self.session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
         for o in ('Page','Runtime','Network','Log'): self.call(f'{o}.enable')
         width, height, scale, mobile = self.size
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=scale, mobile=mobile)
+        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=scale,
+                  mobile=mobile)
         if mobile: self.call('Emulation.setTouchEmulationEnabled', enabled=True)
         scheme = dict(name='prefers-color-scheme', value='dark' if self.dark else 'light')
         self.call('Emulation.setEmulatedMedia', features=[scheme])
@@ -120,6 +127,19 @@ class Browser:
             what = res['exceptionDetails']
             raise PageError(what.get('exception', {}).get('description') or what['text'])
         return res['result'].get('value')
+
+    def choose(self, selector, *files):
+        "Choose files, or a folder, in an input of the page"
+        root = self.call('DOM.getDocument')['root']['nodeId']
+        node = self.call('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
+        self.call('DOM.setFileInputFiles', nodeId=node, files=[os.fspath(o) for o in files])
+
+    def wait(self, condition, seconds=60):
+        "Wait until an expression in the page is true"
+        for _ in range(10*seconds):
+            if self.eval(condition): return
+            time.sleep(.1)
+        raise PageError(f'{condition} did not come true in {seconds} s')
 
     def key(self, key, **more):
         "Press and let go a key"

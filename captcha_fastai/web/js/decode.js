@@ -5,7 +5,7 @@ const NO = -Infinity
 export const logAdd = (a, b) => a < b ? logAdd(b, a) : b === NO ? a : a + Math.log1p(Math.exp(b - a))
 export const argmax = a => a.reduce((best, o, i) => o > a[best] ? i : best, 0)
 
-export function lattice(ids) {   // rows: a blank, the first character, a blank, ...; into which one may hop over a blank
+export function lattice(ids) {   // rows: a blank, the first character, a blank, ...; `hop`: may the blank be skipped?
   const rows = [0, ...ids.flatMap(o => [o, 0])]
   return { rows, hop: rows.map((o, s) => o > 0 && s > 1 && o !== rows[s - 2]) }
 }
@@ -23,11 +23,11 @@ export function ctcLogProb(lp, ids) {   // of a text, given columns: all its pat
 
 function ctcSearch(lp, { table, ends, need }, beam = 10) {   // prefix beam search: texts, the most probable first
   const total = o => logAdd(o.blank, o.letter), V = lp[0].length
-  let beams = [{ ids: [], key: '', state: 1, blank: 0, letter: NO }]   // log-probability with a blank at the end, without
+  let beams = [{ ids: [], key: '', state: 1, blank: 0, letter: NO }]   // log-probability by what stands at the end
   lp.forEach((p, t) => {
     const left = lp.length - 1 - t, at = new Map(beams.map((o, i) => [o.key, i])), ways = []
     const stays = beams.map(o => ({ ...o, blank: total(o) + p[0], letter: o.letter + p[o.ids.at(-1) ?? 0] }))
-    const longer = (o, c) => (c === o.ids.at(-1) ? o.blank : total(o)) + p[c]   // a doubled letter needs a blank between
+    const longer = (o, c) => (c === o.ids.at(-1) ? o.blank : total(o)) + p[c]   // a double needs a blank between
     const there = new Set()   // what leads to a text that is among the beams is its own
     beams.forEach((o, j) => {
       const c = o.ids.at(-1), i = c && at.get(o.ids.slice(0, -1).join())
@@ -52,7 +52,8 @@ function ctcSearch(lp, { table, ends, need }, beam = 10) {   // prefix beam sear
 
 function columns(reader, lp, rule) {
   const best = lp.map(argmax)
-  const ids = rule ? ctcSearch(lp, rule)[0] : best.filter((o, t) => o && o !== best[t - 1])   // repeats merged, blanks out
+  const merged = best.filter((o, t) => o && o !== best[t - 1])   // of repeats one, of blanks none
+  const ids = rule ? ctcSearch(lp, rule)[0] : merged
   return ids && { ids, score: ctcLogProb(lp, ids) }
 }
 
@@ -99,6 +100,6 @@ export async function search(reader, said, rule) {   // { ids, score }: the most
 }
 
 export function textOf({ chars, rtl }, ids) {   // scripts from the right are turned round, all but numbers
-  const drawn = ids.map(o => chars[o - 1])
-  return rtl ? drawn.reverse().join('').replace(/[\p{Nd}!-~]+/gu, o => Array.from(o).reverse().join('')) : drawn.join('')
+  const drawn = ids.map(o => chars[o - 1]), turned = o => o.reverse().join('')
+  return rtl ? turned(drawn).replace(/[\p{Nd}!-~]+/gu, o => turned(Array.from(o))) : drawn.join('')
 }

@@ -27,7 +27,8 @@ async function zipEntries(file) {   // by the directory at the end of a zip
   if (n === 0xffff || from === 0xffffffff) throw new Error('it is too large (zip64); unpack it and give the folder')
   const view = await bytes(file, from, from + size), entries = []
   for (let i = 0, at = 0; i < n; i++) {
-    if (at + 46 > view.byteLength || view.getUint32(at, true) !== 0x02014b50) throw new Error('its directory is damaged')
+    const there = at + 46 <= view.byteLength && view.getUint32(at, true) === 0x02014b50
+    if (!there) throw new Error('its directory is damaged')
     const [name, extra, comment] = [28, 30, 32].map(o => view.getUint16(at + o, true))
     entries.push({ flags: view.getUint16(at + 8, true), method: view.getUint16(at + 10, true),
       packed: view.getUint32(at + 20, true), size: view.getUint32(at + 24, true), at: view.getUint32(at + 42, true),
@@ -41,7 +42,8 @@ async function unpack(file, entry) {
   if (entry.flags & 1) throw new Error('it is locked by a password')
   if (entry.size > MOST_BYTES) throw new Error(`it holds ${entry.size.toLocaleString()} bytes, too many`)
   if (![0, 8].includes(entry.method)) throw new Error(`it is packed by method ${entry.method}; only "deflate" is read`)
-  const head = await bytes(file, entry.at, entry.at + 30), from = entry.at + 30 + head.getUint16(26, true) + head.getUint16(28, true)
+  const head = await bytes(file, entry.at, entry.at + 30)
+  const from = entry.at + 30 + head.getUint16(26, true) + head.getUint16(28, true)
   const packed = file.slice(from, from + entry.packed)
   return entry.method ? new Blob([await inflate(packed, 'deflate-raw', entry.size)]) : packed
 }
@@ -81,4 +83,9 @@ export async function* fromDrop(transfer) {
 
 export async function* fromFiles(files) {
   for (const o of files) yield* expanded(o.webkitRelativePath || o.name, o, Boolean(o.webkitRelativePath))
+}
+
+export async function* fromUrls(names) {   // pictures that lie beside this page
+  const get = async name => (await fetch(new URL(`../${name}`, import.meta.url))).blob()
+  for (const name of names) yield { name, open: () => get(name) }
 }

@@ -10,12 +10,14 @@ async function swapScores(reader, said, ids, i) {   // log-probability of the te
   const classes = [...Array(reader.chars.length + 1).keys()]
   if (reader.loss === 'CharLoss') return said[i]
   if (reader.loss === 'CTCLoss') return classes.map(c => c ? ctcLogProb(said, swapped(ids, i, c)) : -Infinity)
-  const rows = await whatFollows(reader, classes.map(c => [0, ...swapped(ids, i, c)]), said)
+  const before = c => [0, ...swapped(ids, i, c)].slice(0, reader.width + 1)   // a text that fills the width has no end
+  const rows = await whatFollows(reader, classes.map(before), said)
   return rows.map((steps, c) => steps.reduce((sum, p, k) => sum + p[[...swapped(ids, i, c), 0][k]], 0))
 }
 
 function probabilities(scores, ids, i, rule) {   // among the texts that the rule allows
-  const own = ids[i], all = Array.from(scores, (s, c) => c && (!rule || allows(rule, swapped(ids, i, c))) ? s : -Infinity)
+  const own = ids[i], may = c => c && (!rule || allows(rule, swapped(ids, i, c)))
+  const all = Array.from(scores, (s, c) => may(c) ? s : -Infinity)
   const sum = all.reduce(logAdd)
   return sum === -Infinity ? all.map((_, c) => Number(c === own)) : all.map(s => Math.exp(s - sum))
 }
@@ -34,10 +36,11 @@ async function lost(reader, picture, said, ids) {   // for each letter: what cov
     return ids.map((id, k) => rows[k][id])
   }
   const covered = Array.from({ length: STRIPS }, (_, i) => {
-    const one = Uint8Array.from(x), mid = (i + .5) * w / STRIPS, ends = [mid - w / STRIPS, mid + w / STRIPS].map(Math.round)
+    const one = Uint8Array.from(x), mid = (i + .5) * w / STRIPS
+    const from = Math.max(0, Math.round(mid - w / STRIPS)), to = Math.min(w, Math.round(mid + w / STRIPS))
     for (let c = 0; c < reader.channels; c++) {
       const mean = x.subarray(c * area, (c + 1) * area).reduce((a, b) => a + b, 0) / area
-      for (let y = 0; y < h; y++) one.fill(mean, c * area + y * w + Math.max(0, ends[0]), c * area + y * w + Math.min(w, ends[1]))
+      for (let row = c * area; row < (c + 1) * area; row += w) one.fill(mean, row + from, row + to)
     }
     return { x: one, w, h }
   })

@@ -47,12 +47,15 @@ export async function answer(reader, pictures) {   // of [{ x, w, h }] of one si
       input[n * size + i] = f(f(x[i] / 255) - f(mean[c])) / f(std[c])
     }
   })
-  const out = await run(reader.nets[0], { pictures: new ort.Tensor('float32', input, [pictures.length, channels, h, w]) })
-  const each = out.data.length / pictures.length, parts = pictures.map((_, i) => out.data.subarray(i * each, (i + 1) * each))
-  return reader.nets[1] ? parts.map(data => ({ data, dims: out.dims.slice(1) })) : parts.map(o => rowsOf(o, out.dims[2]))
+  const dims = [pictures.length, channels, h, w]
+  const out = await run(reader.nets[0], { pictures: new ort.Tensor('float32', input, dims) })
+  const each = out.data.length / pictures.length
+  const parts = pictures.map((_, i) => out.data.subarray(i * each, (i + 1) * each))
+  if (reader.nets[1]) return parts.map(data => ({ data, dims: out.dims.slice(1) }))
+  return parts.map(o => rowsOf(o, out.dims[2]))
 }
 
-export async function whatFollows(reader, texts, memory) {   // of ids of one length each: rows of V for each step of each
+export async function whatFollows(reader, texts, memory) {   // of ids, all of one length: rows of V for each step
   const steps = texts[0].length, all = new Float32Array(texts.length * memory.data.length)
   texts.forEach((_, i) => all.set(memory.data, i * memory.data.length))
   const out = await run(reader.nets[1], {

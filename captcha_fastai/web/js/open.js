@@ -83,49 +83,54 @@ function opaque({ w, h, rgba }) {   // where nothing shows but in the alpha, dar
   return { w, h, rgb: mean < 128 ? black.map(o => 255 - o) : black }
 }
 
-function planes({ w, h, rgb }, channels) {   // one array of floats for each channel, whole numbers
-  const grey = i => 19595 * rgb[i] + 38470 * rgb[i + 1] + 7471 * rgb[i + 2] + 0x8000 >> 16
-  return Array.from({ length: channels }, (_, c) =>
-    Float32Array.from({ length: w * h }, (_, i) => channels === 1 ? grey(3 * i) : rgb[3 * i + c]))
+function planes({ w, h, rgb }, channels) {   // whole numbers, an array for each channel
+  const res = Array.from({ length: channels }, () => new Float64Array(w * h))
+  for (let i = 0, o = 0; i < w * h; i++, o += 3)
+    if (channels === 1) res[0][i] = 19595 * rgb[o] + 38470 * rgb[o + 1] + 7471 * rgb[o + 2] + 0x8000 >> 16
+    else for (let c = 0; c < 3; c++) res[c][i] = rgb[o + c]
+  return res
 }
 
 function triangles(n, m) {   // for each of m new pixels of an axis: where its weights begin among the n, and they
   const scale = n / m, wide = Math.max(scale, 1)
   return Array.from({ length: m }, (_, i) => {
-    const centre = (i + .5) * scale, lo = Math.max(0, Math.floor(centre - wide)), hi = Math.min(n, Math.ceil(centre + wide))
+    const centre = (i + .5) * scale
+    const lo = Math.max(0, Math.floor(centre - wide)), hi = Math.min(n, Math.ceil(centre + wide))
     const w = Array.from({ length: hi - lo }, (_, k) => Math.max(0, 1 - Math.abs(lo + k + .5 - centre) / wide))
     const sum = w.reduce((a, b) => a + b, 0)
     return [lo, w.map(o => o / sum)]
   })
 }
 
-function along(a, n, weights, rows, at, to, round) {   // weights along one axis: `at(row, i)` where a pixel is
-  const res = new Float32Array(rows * weights.length)
+function along(a, weights, rows, from, to, f) {   // one axis; `from`, `to`: steps to the next row, to the next pixel
+  const res = new Float64Array(rows * weights.length)
   for (let r = 0; r < rows; r++)
-    weights.forEach(([lo, w], i) => {
+    for (let i = 0; i < weights.length; i++) {
+      const [lo, w] = weights[i]
       let sum = 0
-      for (let k = 0; k < w.length; k++) sum += w[k] * a[at(r, lo + k)]
-      res[to(r, i)] = round(sum)
-    })
+      for (let k = 0, at = r * from[0] + lo * from[1]; k < w.length; k++, at += from[1]) sum = f(sum + w[k] * a[at])
+      res[r * to[0] + i * to[1]] = sum
+    }
   return res
 }
 
-function resized(a, [w, h], [w2, h2], fixed) {
-  // a free width: weights in float32, down and then along; a fixed one: as Pillow, along and then down, in 22 bits
-  const whole = o => Math.min(255, Math.max(0, Math.floor(o)))
-  const sharp = ws => ws.map(([lo, w]) => [lo, w.map(o => fixed ? Math.round(o * 2 ** 22) : Math.fround(o))])
-  const round = o => whole(fixed ? (o + 2 ** 21) / 2 ** 22 : o + .5)
-  const across = (a, h, round) => along(a, w, sharp(triangles(w, w2)), h, (r, i) => r * w + i, (r, i) => r * w2 + i, round)
-  const down = (a, w, round) => along(a, h, sharp(triangles(h, h2)), w, (r, i) => i * w + r, (r, i) => i * w + r, round)
-  if (!fixed) return across(down(a, w, o => o), h2, round)
-  if (w !== w2) a = across(a, h, round)
-  return h === h2 ? a : down(a, w2, round)
+function resized(a, [w, h], [w2, h2], fixed, newer) {
+  // a free width: in float32, down and then along; a fixed one: as Pillow, in whole numbers of 22 bits, along and then
+  // down, but for pictures that lose much more of their height than of their width, in newer versions
+  const f = fixed ? o => o : Math.fround, byte = o => Math.min(255, Math.max(0, Math.floor(o)))
+  const weights = (n, m) => triangles(n, m).map(([lo, w]) => [lo, w.map(o => fixed ? Math.round(o * 2 ** 22) : f(o))])
+  const across = (a, h) => w === w2 ? a : along(a, weights(w, w2), h, [w, 1], [w2, 1], f)
+  const down = (a, w) => h === h2 ? a : along(a, weights(h, h2), w, [1, w], [1, w], f)
+  if (!fixed) return across(down(a, w), h2).map(o => byte(f(o + .5)))
+  const bits = (a, before) => a === before ? a : a.map(o => byte((o + 2 ** 21) / 2 ** 22))
+  const downFirst = newer && h2 < h && h - h2 > 2 * (w - w2), first = bits(downFirst ? down(a, w) : across(a, h), a)
+  return bits(downFirst ? across(first, h2) : down(first, w2), first)
 }
 
-export function modelPixels(picture, { size: [height, width], channels }) {   // { x, w, h }: channel by channel
+export function modelPixels(picture, { size: [height, width], channels, newer }) {   // { x, w, h }: channel by channel
   const { w, h } = picture, kept = 16 * Math.min(Math.max(Math.floor((2 * w * height + h * 16) / (2 * h * 16)), 4), 64)
   const to = width ?? kept, x = new Uint8Array(channels * height * to)
   planes(picture, channels).forEach((a, c) =>
-    x.set(w === to && h === height ? a : resized(a, [w, h], [to, height], width !== null), c * height * to))
+    x.set(w === to && h === height ? a : resized(a, [w, h], [to, height], width !== null, newer), c * height * to))
   return { x, w: to, h: height }
 }

@@ -1,7 +1,7 @@
 // The page: pictures come in, are read one after the other, and are shown
 import { showCloser } from './closer.js'
 import { search, textOf } from './decode.js'
-import { fromDrop, fromFiles } from './files.js'
+import { fromDrop, fromFiles, fromUrls } from './files.js'
 import { lettersOf } from './letters.js'
 import { answer, loadReader } from './net.js'
 import { modelPixels, openPicture } from './open.js'
@@ -18,9 +18,10 @@ let items = [], known, shown, round = 0   // pictures in order; the rule; the on
 let loaded = 0
 export const ready = loadReader(n => { loaded += n; say(`Loading the reader: ${(loaded / 1e6).toFixed(1)} MB …`) })
 
-export async function readBlobs(blobs, rule) {   // what is read in pictures: { text, confidence, ids, said, picture } each
+export async function readBlobs(blobs, rule) {   // { text, confidence, ids, said, picture } or { error } each
   const reader = await ready, res = []
-  for (const o of blobs) res.push(await openPicture(o).then(p => ({ picture: modelPixels(p, reader) }), error => ({ error })))
+  const open = async o => ({ picture: modelPixels(await openPicture(o), reader) })
+  for (const o of blobs) res.push(await open(o).catch(error => ({ error })))
   return readOpened(res, rule)
 }
 
@@ -57,7 +58,8 @@ async function opened(item) {
   try {
     const blob = await item.open()
     item.url ??= URL.createObjectURL(blob)
-    item.picture = modelPixels(await openPicture(blob), await ready)
+    const picture = await openPicture(blob)
+    Object.assign(item, { w: picture.w, h: picture.h, picture: modelPixels(picture, await ready) })
   } catch (e) { item.error = e.message }
 }
 
@@ -68,9 +70,12 @@ async function readBatch(batch, mine) {
   if (mine !== round) return   // another rule, or other pictures, since
   good.forEach((o, i) => {
     const { text, confidence, ids, said, error } = answers[i]
-    Object.assign(o, { text, confidence, ids, said: o === shown ? said : undefined, error: error?.message, done: round })
+    Object.assign(o, { text, confidence, ids, said: o === shown ? said : undefined, error: error?.message })
   })
-  for (const o of batch) { o.ms = (performance.now() - start) / batch.length; o.done = round; fillRow(o) }
+  for (const o of batch) {
+    o.ms = (performance.now() - start) / batch.length
+    fillRow(o)
+  }
 }
 
 async function readAll() {   // all that has not been read under this rule
@@ -91,7 +96,7 @@ async function readAll() {   // all that has not been read under this rule
 
 function summary(seconds) {
   const bad = items.filter(o => o.error).length, n = items.length - bad, failed = bad ? `, ${bad} not read` : ''
-  if (items.length === 1) return bad ? `${items[0].name}: ${items[0].error}` : `${items[0].name}: ${items[0].text || 'no text found'}`
+  if (items.length === 1) return `${items[0].name}: ${items[0].error ?? (items[0].text || 'no text found')}`
   return `${n} pictures read${failed}; ${Math.round(items.length / seconds)} a second`
 }
 
@@ -144,18 +149,24 @@ for (const kind of ['dragover', 'dragleave', 'drop']) addEventListener(kind, e =
   at('drop').classList.toggle('over', kind === 'dragover')
   if (kind === 'drop') take(fromDrop(e.dataTransfer))
 })
+at('try').addEventListener('click', async () => take(fromUrls((await ready).examples)))
 addEventListener('paste', e => { if (e.clipboardData.files.length) take(fromFiles([...e.clipboardData.files])) })
 let waiting
 at('known').addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(changed, 300) })
 at('known').addEventListener('submit', e => { e.preventDefault(); changed() })
-at('copy').addEventListener('click', () => navigator.clipboard.writeText(at('text').textContent).then(() => say('Copied.'), () => say('The browser does not allow copying.')))
+at('copy').addEventListener('click', async () => {
+  const done = await navigator.clipboard.writeText(at('text').textContent).then(() => true, () => false)
+  say(done ? 'Copied.' : 'The browser does not allow copying.')
+})
 at('csv').addEventListener('click', () => download('readings.csv', csv(items)))
 at('clear').addEventListener('click', clear)
 
 at('not-started').hidden = true
+if (matchMedia('(max-width: 40rem)').matches) at('known-details').open = false
 try {
   const reader = await ready
   known = rule(reader, {})
   say(items.length ? '' : 'Ready.')
-  at('about').textContent = `The reader (${reader.arch}) knows ${reader.chars.length} characters: ${reader.chars.join('')}. It has ${(loaded / 1e6).toFixed(1)} MB, which are loaded once; then this page works without a network.`
+  at('about').textContent = `The reader (${reader.arch}) knows ${reader.chars.length} characters: ${reader.chars.join('')}. `
+    + `${(loaded / 1e6).toFixed(1)} MB were loaded; from now on this page needs no network.`
 } catch (e) { say(`The reader could not be loaded: ${e.message}`, true) }

@@ -55,7 +55,8 @@ export async function decodePng(chunks) {   // { w, h, rgba }
   const [w, h] = pngSize(chunks), [depth, type, , , interlaced] = chunks.IHDR.subarray(8), n = SAMPLES[type]
   const passes = (interlaced ? ADAM7 : [[0, 0, 1, 1]]).map(([x, y, dx, dy]) =>
     ({ x, y, dx, dy, cols: Math.ceil((w - x) / dx), rows: Math.ceil((h - y) / dy) })).filter(o => o.cols && o.rows)
-  const bytesOf = o => Math.ceil(o.cols * n * depth / 8), total = passes.reduce((sum, o) => sum + o.rows * (1 + bytesOf(o)), 0)
+  const bytesOf = o => Math.ceil(o.cols * n * depth / 8)
+  const total = passes.reduce((sum, o) => sum + o.rows * (1 + bytesOf(o)), 0)
   const data = await inflate(new Blob(chunks.IDAT), 'deflate', total), rgba = new Uint8ClampedArray(4 * w * h)
   if (data.length < total) throw new Error('the file is cut short')
   const paint = painter(chunks, type, depth), pixel = Array(n)

@@ -20,14 +20,16 @@ function span(text) {
   return [lo, hi]
 }
 
-function made(all, lo, hi, some, { table, ends } = { table: [[], Array(all.length + 1).fill(1)], ends: [false, true] }) {
+function made(all, lo, hi, some, pattern) {
+  const { table, ends } = pattern || { table: [[], Array(all.length + 1).fill(1)], ends: [false, true] }
   const n = 1 + (hi ?? lo), may = [true, ...all.map(o => some.includes(o))]   // of characters that came, what matters
   const at = (s, count) => s * n + count - n + 1   // a state of the pattern, with that count
   const rows = [Array(all.length + 1).fill(0)], end = [false]
   for (let s = 1; s < table.length; s++)
     for (let count = 0; count < n; count++) {
       const then = hi === null ? Math.min(count + 1, lo) : count + 1
-      rows[at(s, count)] = may.map((ok, c) => !c ? at(s, count) : ok && table[s][c] && then < n ? at(table[s][c], then) : 0)
+      const next = c => may[c] && table[s][c] && then < n ? at(table[s][c], then) : 0
+      rows[at(s, count)] = may.map((_, c) => c ? next(c) : at(s, count))
       end[at(s, count)] = ends[s] && count >= lo
     }
   return finished(rows, end)
@@ -36,8 +38,9 @@ function made(all, lo, hi, some, { table, ends } = { table: [[], Array(all.lengt
 function finished(table, ends) {   // `need`: characters that a text in a state lacks, at least
   let need = ends.map(o => o ? 0 : NEVER), changed = true
   while (changed) {
-    const next = need.map((o, s) => Math.min(o, 1 + table[s].reduce((best, to, c) => c ? Math.min(best, need[to]) : best, NEVER)))
-    changed = next.some((o, s) => o !== need[s] && need[s] > o)
+    const onward = row => 1 + row.reduce((best, to, c) => c ? Math.min(best, need[to]) : best, NEVER)
+    const next = need.map((o, s) => Math.min(o, onward(table[s])))
+    changed = next.some((o, s) => o < need[s])
     need = next
   }
   return { table: table.map(row => row.map(to => need[to] < NEVER ? to : 0)), ends, need }
@@ -54,7 +57,9 @@ class Pattern {   // a restricted regular expression: a b [a-z] [^x] . \d (a|b) 
     return this.text[this.i++] ?? ''
   }
   ids(test) { return { ids: this.chars.flatMap((o, i) => test(o) ? [i + 1] : []) } }
-  char(c) { return this.chars.includes(c) ? this.ids(o => o === c) : this.fail(`“${c}” is not one of ${this.chars.join('')}`) }
+  char(c) {
+    return this.chars.includes(c) ? this.ids(o => o === c) : this.fail(`“${c}” is not one of ${this.chars.join('')}`)
+  }
   parse() {
     const res = this.either()
     return this.next ? this.fail(`“${this.next}” closes nothing`) : res
@@ -70,8 +75,9 @@ class Pattern {   // a restricted regular expression: a b [a-z] [^x] . \d (a|b) 
     return { then }
   }
   atom() {
-    if ('*+?{]}^$'.includes(this.next)) this.fail(`“${this.next}” cannot stand here; for the character write \\${this.next}`)
-    const c = this.take()
+    const c = this.next
+    if ('*+?{]}^$'.includes(c)) this.fail(`“${c}” cannot stand here; for the character write \\${c}`)
+    this.take()
     if (c === '[') return this.oneOf()
     if (c === '.') return this.ids(() => true)
     if (c === '\\') return this.escaped()
@@ -102,7 +108,8 @@ class Pattern {   // a restricted regular expression: a b [a-z] [^x] . \d (a|b) 
   repeated(what) {
     if (!this.next || !'*+?{'.includes(this.next)) return what
     const c = this.take(), [lo, hi] = c === '{' ? this.braces() : { '*': [0, null], '+': [1, null], '?': [0, 1] }[c]
-    return this.next && '*+?{'.includes(this.next) ? this.fail('a repeat of a repeat; use parentheses') : { what, lo, hi }
+    if (this.next && '*+?{'.includes(this.next)) this.fail('a repeat of a repeat; use parentheses')
+    return { what, lo, hi }
   }
   braces() {
     const found = /^(\d{0,2})(,?)(\d{0,2})}/.exec(this.text.slice(this.i).join(''))
@@ -123,9 +130,13 @@ function table(text, chars) {   // subsets of the states of a machine that may b
     else if (o.or) o.or.forEach(part => { const way = state(); free[from].push(way); free[build(part, way)].push(to) })
     else {
       for (let k = 0; k < o.lo; k++) from = build(o.what, from)
-      for (let k = o.lo; k < (o.hi ?? o.lo + 1); k++) { free[from].push(to); from = build(o.what, from) }
+      for (let k = o.lo; k < (o.hi ?? o.lo); k++) { free[from].push(to); from = build(o.what, from) }
       free[from].push(to)
-      if (o.hi === null) free[to].push(...free[to], from = state()), free[build(o.what, from)].push(to)
+      if (o.hi === null) {   // and round as often as one likes
+        const way = state()
+        free[to].push(way)
+        free[build(o.what, way)].push(to)
+      }
     }
     return to
   }
@@ -136,7 +147,8 @@ function table(text, chars) {   // subsets of the states of a machine that may b
     for (const s of seen) for (const to of free[s]) seen.add(to)
     return [...seen].sort((a, b) => a - b)
   }
-  const found = [[], closed([start])], number = new Map([['', 0], [found[1].join(), 1]]), rows = [Array(chars.length + 1).fill(0)]
+  const found = [[], closed([start])], number = new Map([['', 0], [found[1].join(), 1]])
+  const rows = [Array(chars.length + 1).fill(0)]
   for (let s = 1; s < found.length; s++) {
     const row = Array.from({ length: chars.length + 1 }, () => [])
     for (const from of found[s]) for (const [ids, to] of moves[from]) for (const c of ids) row[c].push(to)
