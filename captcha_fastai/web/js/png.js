@@ -28,10 +28,14 @@ function paeth(a, b, c) {
   return da <= db && da <= dc ? a : db <= dc ? b : c
 }
 
-function unfilter(kind, row, above, step) {
+function unfilter(kind, row, above, step) {   // bytes were written as differences to those on the left and above
+  if (kind === 0) return
   for (let i = 0; i < row.length; i++) {
-    const left = i < step ? 0 : row[i - step], up = above[i], corner = i < step ? 0 : above[i - step]
-    row[i] += [0, left, up, (left + up) >> 1, paeth(left, up, corner)][kind]
+    const left = i < step ? 0 : row[i - step], up = above[i]
+    if (kind === 1) row[i] += left
+    else if (kind === 2) row[i] += up
+    else if (kind === 3) row[i] += (left + up) >> 1
+    else row[i] += paeth(left, up, i < step ? 0 : above[i - step])
   }
 }
 
@@ -41,14 +45,18 @@ function sampler(row, depth) {   // the i-th sample of a row
   return i => row[i * depth >> 3] >> (8 - depth - (i * depth & 7)) & (1 << depth) - 1
 }
 
-function painter(chunks, type, depth) {   // from the samples of a pixel to red, green, blue and alpha in 8 bits
-  const { PLTE, tRNS } = chunks, clear = tRNS && [...tRNS].filter((_, i) => i % 2).map((o, i) => tRNS[2 * i] << 8 | o)
-  const byte = depth === 16 ? o => o >> 8 : o => o
+function painter(chunks, type, depth) {   // (out, o, s, i): out[o], ... of the samples s(i), ...
+  const { PLTE, tRNS } = chunks, down = depth === 16 ? 8 : 0
+  const clear = tRNS && [0, 2, 4].map(i => tRNS[i] << 8 | tRNS[i + 1])
   const grey = depth === 16 ? o => Math.round(o / 257) : o => o * 255 / ((1 << depth) - 1)
-  if (type === 0) return ([g]) => [grey(g), grey(g), grey(g), g === clear?.[0] ? 0 : 255]
-  if (type === 2) return o => [...o.map(byte), clear && o.every((v, i) => v === clear[i]) ? 0 : 255]
-  if (type === 3) return ([i]) => [PLTE[3 * i], PLTE[3 * i + 1], PLTE[3 * i + 2], tRNS?.[i] ?? 255]
-  return type === 4 ? ([g, a]) => [byte(g), byte(g), byte(g), byte(a)] : o => o.map(byte)
+  const put = (out, o, r, g, b, a) => { out[o] = r; out[o + 1] = g; out[o + 2] = b; out[o + 3] = a }
+  const isClear = (s, i) => clear && s(i) === clear[0] && s(i + 1) === clear[1] && s(i + 2) === clear[2]
+  return {
+    0: (out, o, s, i) => put(out, o, grey(s(i)), grey(s(i)), grey(s(i)), clear && s(i) === clear[0] ? 0 : 255),
+    2: (out, o, s, i) => put(out, o, s(i) >> down, s(i + 1) >> down, s(i + 2) >> down, isClear(s, i) ? 0 : 255),
+    3: (out, o, s, i) => put(out, o, ...PLTE.subarray(3 * s(i), 3 * s(i) + 3), tRNS?.[s(i)] ?? 255),
+    4: (out, o, s, i) => put(out, o, s(i) >> down, s(i) >> down, s(i) >> down, s(i + 1) >> down),
+    6: (out, o, s, i) => put(out, o, s(i) >> down, s(i + 1) >> down, s(i + 2) >> down, s(i + 3) >> down) }[type]
 }
 
 export async function decodePng(chunks) {   // { w, h, rgba }
@@ -59,7 +67,7 @@ export async function decodePng(chunks) {   // { w, h, rgba }
   const total = passes.reduce((sum, o) => sum + o.rows * (1 + bytesOf(o)), 0)
   const data = await inflate(new Blob(chunks.IDAT), 'deflate', total), rgba = new Uint8ClampedArray(4 * w * h)
   if (data.length < total) throw new Error('the file is cut short')
-  const paint = painter(chunks, type, depth), pixel = Array(n)
+  const paint = painter(chunks, type, depth)
   let at = 0
   for (const pass of passes) {
     const length = bytesOf(pass)
@@ -68,10 +76,8 @@ export async function decodePng(chunks) {   // { w, h, rgba }
       const row = data.subarray(at + 1, at + 1 + length), sample = sampler(row, depth)
       unfilter(data[at], row, above, Math.max(1, n * depth >> 3))
       above = row
-      for (let x = 0; x < pass.cols; x++) {
-        for (let k = 0; k < n; k++) pixel[k] = sample(x * n + k)
-        rgba.set(paint(pixel), 4 * ((pass.y + y * pass.dy) * w + pass.x + x * pass.dx))
-      }
+      const from = (pass.y + y * pass.dy) * w + pass.x
+      for (let x = 0; x < pass.cols; x++) paint(rgba, 4 * (from + x * pass.dx), sample, x * n)
     }
   }
   return { w, h, rgba }
