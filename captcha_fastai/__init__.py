@@ -77,6 +77,7 @@ Modules:
 - `captcha_fastai.tune`: Which learning rate, how many layers? Many short trainings, the hopeless ones stopped early: a search with Ray Tune
 - `captcha_fastai.vision`: The types by which fastai holds and shows captchas and their texts
 - `captcha_fastai.watch`: Two checks of a model that may not learn: on eight pictures before training, and after each epoch during it
+- `captcha_fastai.webpage`: A folder for any static host: a page that reads pictures in the browser, with no server behind it
 - `captcha_fastai.weights`: What a saved model is, what is checked before it is believed, and how a model for another alphabet starts from it
 - `captcha_fastai.writing`: The best texts of a model that writes one character after the other: beam search, a batch at a time"""
 

@@ -6,7 +6,8 @@ NumPy, Pillow and onnxruntime that opens pictures, reads them and prints texts. 
 hundreds of pictures, free and told, and each text was the reader's own; else nothing is left.
 
 `ExportedReader(folder)` reads such a folder in Python as `Reader` does, and `captcha_read` takes the folder as READER:
-neither imports torch. What an export needs is in the extra `onnx`: `pip install 'captcha_fastai[onnx]'`.
+neither imports torch. What an export needs is in the extra `onnx`: `pip install 'captcha_fastai[onnx]'`. With
+`page=True`, or `--page DIR`, the folder is a web page as well (`webpage`).
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/portable.html.md"""
 
@@ -35,6 +36,7 @@ from .core import CaptchaError, Vocab
 from .files import file_sha256
 from .pictures import PictureError, one_picture, open_picture
 from .terminal import SomeBad, command, option, say
+from .webpage import column_middles, runtime_folder, write_page
 
 # %% ../nbs/library/portable.ipynb #4ad2e8ce
 _cells = re.compile(r'^# %% .*\n', re.M)
@@ -240,9 +242,12 @@ def export_reader(
     data:str|Path=None,   # Folder of more pictures to compare texts on
     log=say,              # Told of near-ties, and in the end of what was compared
     int8:bool=False,      # In 8 bits, where the texts that the reader is sure of stay the same?
+    page:bool=False,      # As a web page that reads pictures in the browser?
+    runtime:str|Path=None,# For a page: a folder of npm's with another onnxruntime-web than that of this package
 )->Path:
     "Export a reader to a folder that needs no torch; where it reads one text otherwise, `CaptchaError` and no folder"
     _check_begin(out)
+    runtime = runtime_folder(runtime)
     from captcha_fastai.reader import Reader
     out = Path(out)
     if not isinstance(reader, Reader): reader = Reader.load(reader, device='cpu')
@@ -258,6 +263,7 @@ def export_reader(
         _write_info(tmp, info | dict(checked=checked))
         log(f"{checked['pictures']} pictures read alike, free and told, but for {checked['near_ties']} near-ties")
         if int8: _to_8_bits(reader, tmp, data, log)
+        if page: write_page(tmp, column_middles(reader), runtime, drawn_pictures(reader.spec, 6, seed=5).values())
         tmp.chmod(0o755)
         os.rename(tmp, out)
     except BaseException:
@@ -422,17 +428,21 @@ def _to_8_bits(reader, folder, data, log):
 @command()
 def captcha_export(
     reader:str, # Folder that captcha_train saved, or pretrained or pretrained/small in the package
-    out:option('DIR', opt=True, required=True), # Folder to make: read.py, model.onnx, reader.json
+    out:option('DIR')=None, # Folder to make: read.py, model.onnx, reader.json
+    page:option('DIR')=None, # Folder to make, with a web page as well that reads pictures in the browser, on any host
     int8:bool=False, # In 8 bits: smaller and faster, and what the reader is sure of reads the same
     data:option('FOLDER')=None, # Folder of more pictures to compare texts on
+    runtime:option('FOLDER')=None, # For a page: where npm put another onnxruntime-web than that of this package
     arch:option('ARCH', "The function that made the reader's model, as package.module:function, if not ours")=None,
 ):
     "Export a reader to a folder that needs no torch, once it reads hundreds of pictures alike"
-    _check_begin(out)
+    if (out is None)==(page is None): raise CaptchaError("give --out DIR for a folder, or --page DIR for a web page")
+    if runtime is not None and page is None: raise CaptchaError("--runtime FOLDER is for a web page: give --page DIR")
+    _check_begin(out or page)
     from captcha_fastai.archs import get_arch
     from captcha_fastai.reader import Reader
     made = Reader.load(reader, device='cpu', arch=arch and get_arch(arch))
-    try: print(export_reader(made, out, data, int8=int8))
+    try: print(export_reader(made, out or page, data, int8=int8, page=page is not None, runtime=runtime))
     except ExportDiffers as e:
         say(f'captcha_export: {e}')
         raise SomeBad from None

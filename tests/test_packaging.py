@@ -154,7 +154,7 @@ def test_wheel_is_the_library(wheel, tracked):
 def test_wheel_reads_by_itself(built, tmp_path):
     "Small enough, and with weights that read: unpacked anywhere, with no repository and no network"
     file = next(built.glob('*.whl'))
-    assert file.stat().st_size < 8e6
+    assert file.stat().st_size < 12e6
     with zipfile.ZipFile(file) as z: z.extractall(tmp_path/'lib')
     code = """import sys
 sys.path.insert(0, sys.argv[1])
