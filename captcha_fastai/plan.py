@@ -41,7 +41,8 @@ _floors = 0., .003, .01, .03
 def _curves():
     "Parameters of the grid: logit of the error at 20 labels, b, floor; and the log of their prior"
     at20,b,f = np.meshgrid(np.linspace(-7, 7, 57), np.exp(np.linspace(-1.6, 1.6, 33)), _floors, indexing='ij')
-    prior = -((np.log(b)-_b_prior[0])/_b_prior[1])**2/2
+    e = expit(at20)
+    prior = np.log(e*(1-e))/2-((np.log(b)-_b_prior[0])/_b_prior[1])**2/2
     return at20.ravel(),b.ravel(),f.ravel(),prior.ravel()
 
 def _errors(at20, b, f, n):
