@@ -293,6 +293,7 @@ def _checked(self:Reader, xs, half, constraint):
     with self._running(half):
         x = self._normal(xs)
         out = self.loss_func.activation(self._fast(x).float()).cpu()
+    with self._running(half and searches(self.model)):   # only a model that searches itself works on in bfloat16
         found = best_texts(self._fast, self.loss_func, x, out, 1, constraint, self.temperature)
     if constraint.walkable and not all(o.texts for o in found):
         raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")

@@ -71,7 +71,7 @@ def test_no_errors_declined_and_case(tmp_path):
 
 def test_many_pictures_make_a_small_page(drawn, tmp_path):
     "Of any number of errors the surest are shown; the page of a thousand readings stays below two megabytes"
-    files = sorted(drawn.glob('*.png'))[:20]*50
+    files = [f for f in sorted(drawn.glob('*.png')) if '<b>' not in f.name][:20]*50
     readings = [Reading('wrong', .5+i/5000, f) for i, f in enumerate(files)]
     out = write_report(readings, ['right']*1000, tmp_path/'report.html')
     Outline(out.read_text())
