@@ -34,12 +34,13 @@ from . import portable_read
 from .core import CaptchaError, Vocab
 from .files import file_sha256
 from .pictures import PictureError, one_picture, open_picture
+from .resample import in_shape
 from .terminal import SomeBad, command, option, say
 
 # %% ../nbs/library/portable.ipynb #4ad2e8ce
 _cells = re.compile(r'^# %% .*\n', re.M)
-_only_for = {'def kept_shape':'free', 'def turned':'rtl', 'def ctc_search':'CTCLoss', 'def place_search':'CharLoss',
-             'def steps':'TokenLoss', 'def place_letters':'places'}
+_only_for = {'def resampled':'shape', 'def on_paper':'paper', 'def turned':'rtl', 'def ctc_search':'CTCLoss',
+             'def place_search':'CharLoss', 'def steps':'TokenLoss', 'def place_letters':'places'}
 
 def _first_def(cell): return next((o for o in _only_for if f'\n{o}(' in f'\n{cell}'), None)
 
@@ -49,11 +50,13 @@ It needs numpy, pillow and onnxruntime. In Python: Reader(folder).read('a.png') 
 def read_source(
     info:dict,   # What stands in `reader.json`
 )->str:
-    "The file that reads this reader: the cells of `portable_read` that it needs"
-    known = dict(free=info['size'][1] is None, rtl=info['rtl'], places=info['loss']!='CTCLoss')
+    "The file that reads this reader: the cells of `portable_read` that it needs, a paragraph each"
+    free,paper = info['size'][1] is None,info.get('keep_shape', False)
+    known = dict(shape=free or paper, paper=paper, rtl=info['rtl'], places=info['loss']!='CTCLoss')
     there = {info['loss'], *(k for k,v in known.items() if v)}
     cells = _cells.split(Path(portable_read.__file__).read_text(encoding='utf-8'))[2:]   # behind docstring and __all__
     kept = [o.strip() for o in cells if _first_def(o) is None or _only_for[_first_def(o)] in there]
+    kept = [re.sub('\n\n+', '\n', o) for o in kept]
     return '\n\n'.join([f'"""{_head}"""', *kept, "if __name__=='__main__': main()"])+'\n'
 
 # %% ../nbs/library/portable.ipynb #c3b1505d
@@ -62,9 +65,9 @@ def _info(reader, names, folder):
     from captcha_fastai.graphs import loss_name
     spec = reader.spec
     return dict(exported=1, loss=loss_name(reader), arch=spec.arch, chars=spec.vocab.chars, rtl=spec.vocab.rtl,
-                size=list(spec.size), channels=spec.channels, width=spec.width, mean=list(spec.mean),
-                std=list(spec.std), lengths={str(k):v for k,v in spec.lengths.items()}, facts=spec.info,
-                sha256={o:file_sha256(Path(folder)/o) for o in names})
+                size=list(spec.size), channels=spec.channels, keep_shape=spec.keep_shape, width=spec.width,
+                mean=list(spec.mean), std=list(spec.std), lengths={str(k):v for k,v in spec.lengths.items()},
+                facts=spec.info, sha256={o:file_sha256(Path(folder)/o) for o in names})
 
 def _write_info(folder, info):
     text = json.dumps(info, indent=1, ensure_ascii=False)
@@ -246,9 +249,6 @@ def export_reader(
     from captcha_fastai.reader import Reader
     out = Path(out)
     if not isinstance(reader, Reader): reader = Reader.load(reader, device='cpu')
-    if reader.spec.keep_shape:
-        raise CaptchaError("pictures of this reader keep their shape on paper, which no exported folder does; train it "
-                           "on pictures of one size, or use the reader itself")
     reader = _float_copy(reader)
     out.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
@@ -318,10 +318,10 @@ class ExportedReader:
         bgr:bool=False,    # Is an array BGR, as OpenCV has it?
     )->np.ndarray:         # `(c,h,w)` uint8
         "The picture as the model sees it"
-        h,w = self.net.size
-        a = np.asarray(open_picture(x, (h,w) if w else None, self.net.channels, bgr=bgr))
-        a = a.reshape(*a.shape[:2], -1).transpose(2, 0, 1)
-        return a if w else portable_read.kept_shape(a, h)
+        size,shaped = self.net.size,self.net.shaped
+        im = open_picture(x, None if shaped else size, self.net.channels, bgr=bgr)
+        a = np.asarray(in_shape(im, size) if shaped else im)
+        return a.reshape(*a.shape[:2], -1).transpose(2, 0, 1)
 
     def constraint(self,
         length=None,       # Characters: a number, `(lo, hi)`, or 'seen' for the lengths of the training labels
