@@ -40,7 +40,8 @@ from .terminal import SomeBad, command, option, say
 # %% ../nbs/library/portable.ipynb #4ad2e8ce
 _cells = re.compile(r'^# %% .*\n', re.M)
 _only_for = {'def resampled':'shape', 'def on_paper':'paper', 'def turned':'rtl', 'def ctc_search':'CTCLoss',
-             'def place_search':'CharLoss', 'def steps':'TokenLoss', 'def place_letters':'places'}
+             'def place_search':'CharLoss', 'def second_look':'twice', 'def steps':'TokenLoss',
+             'def place_letters':'places'}
 
 def _first_def(cell): return next((o for o in _only_for if f'\n{o}(' in f'\n{cell}'), None)
 
@@ -52,7 +53,8 @@ def read_source(
 )->str:
     "The file that reads this reader: the cells of `portable_read` that it needs, a paragraph each"
     free,paper = info['size'][1] is None,info.get('keep_shape', False)
-    known = dict(shape=free or paper, paper=paper, rtl=info['rtl'], places=info['loss']!='CTCLoss')
+    known = dict(shape=free or paper, paper=paper, rtl=info['rtl'], places=info['loss']!='CTCLoss',
+                 twice=info.get('level'))
     there = {info['loss'], *(k for k,v in known.items() if v)}
     cells = _cells.split(Path(portable_read.__file__).read_text(encoding='utf-8'))[2:]   # behind docstring and __all__
     kept = [o.strip() for o in cells if _first_def(o) is None or _only_for[_first_def(o)] in there]
@@ -393,6 +395,7 @@ ExportedReader.read = read_pictures
 
 # %% ../nbs/library/portable.ipynb #5c4c7398
 SURE,ALIKE = .5,.995   # a reading that counts as sure; the share of them that must stay
+LEVEL = .15            # nats: two classes nearer than this in some column, and the picture is looked at again
 
 def _calibration(reader, n=256, bs=16):
     "Batches of drawn pictures, other ones than those that texts are compared on"
@@ -405,7 +408,9 @@ def _to_8_bits(reader, folder, data, log):
     "Turn the graphs of a checked folder into 8 bits; `ExportDiffers` if too many texts are others"
     from captcha_fastai.graphs import quantise
     info = json.loads((folder/'reader.json').read_text(encoding='utf-8'))
-    for name in info['sha256']: quantise(folder/name, _calibration(reader) if name=='model.onnx' else [])
+    twice = [quantise(folder/name, _calibration(reader) if name=='model.onnx' else []) for name in info['sha256']]
+    if any(twice): info['level'] = LEVEL
+    (folder/'read.py').write_text(read_source(info), encoding='utf-8')
     info['sha256'] = {o:file_sha256(folder/o) for o in info['sha256']}
     _write_info(folder, info)
     images = list(_pictures(reader, data).values())

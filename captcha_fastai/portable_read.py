@@ -178,6 +178,17 @@ def steps(reader, memory, rule, beam=4):
     return texts,score[:,0],say(ids[:,0,:-1], memory[::beam])
 KINDS['TokenLoss'] = steps,place_letters
 
+# %% ../nbs/library/portable_read.ipynb #e1af84fa
+def second_look(reader, x, rule):
+    "What a network in 8 bits says, and in 16 where that leaves the text open: two classes level, or none allowed"
+    from functools import reduce
+    out = reader.run(0, pictures=x, again=x[:0])
+    again = np.diff(np.sort(out, 2)[...,-2:])[...,0].min(1)<reader.level
+    texts = reader.search(reader, out, None)[0] if rule else []
+    if rule: again |= [not rule[1][reduce(lambda at,c: rule[0][at,c], o, 1)] for o in texts]
+    if again.any(): out[again] = reader.run(0, pictures=x[:0], again=x[again])
+    return out
+
 # %% ../nbs/library/portable_read.ipynb #e34853a5
 class Reader:
     "An exported folder: `read` gives text, confidence and letters of a picture"
@@ -187,7 +198,7 @@ class Reader:
         self.chars,self.rtl,self.size,self.channels = (info[o] for o in ('chars','rtl','size','channels'))
         self.mean,self.std = (np.float32(info[o])[:,None,None] for o in ('mean','std'))
         (self.search,self.letters),self.width = KINDS[info['loss']],info['width']
-        self.shaped = info.get('keep_shape') or not self.size[1]
+        self.shaped,self.level = info.get('keep_shape') or not self.size[1],info.get('level')
         self.nets = [InferenceSession(Path(folder)/o, **options) for o in info['sha256']]
     def run(self, i, **inputs): return self.nets[i].run(None, inputs)[0].astype(np.float64)
     def pixels(self, im):
@@ -214,8 +225,8 @@ class Reader:
         return np.where(need[table]<2**30, table, 0),ends,need
     def answers(self, xs, rule=None):
         "Ids of each text of `(n,c,h,w)` bytes, its log-probability, and what that was found in"
-        out = self.run(0, pictures=(xs.astype(np.float32)/255-self.mean)/self.std)
-        ids,score,out = self.search(self, out, rule)
+        x = (xs.astype(np.float32)/255-self.mean)/self.std
+        ids,score,out = self.search(self, second_look(self, x, rule) if self.level else self.run(0, pictures=x), rule)
         if any(o is None for o in ids): raise ValueError('the model has no room for a text that is allowed')
         return ids,score,out
     def text(self, ids): return (turned if self.rtl else str)(''.join(self.chars[i-1] for i in ids))
