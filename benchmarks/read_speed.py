@@ -35,7 +35,7 @@ def export_unchecked(reader, folder, int8):
     info = portable.write_export(reader, folder)
     if not int8: return
     twice = quantise(folder/'model.onnx', portable._calibration(reader))
-    more = dict(sha256={o:file_sha256(folder/o) for o in info['sha256']}) | (dict(level=portable.LEVEL) if twice else {})
+    more = dict(sha256={o:file_sha256(folder/o) for o in info['sha256']}, level=portable.LEVEL if twice else None)
     portable._write_info(folder, info | more)
 
 def predictor(reader, files):
