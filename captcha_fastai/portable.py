@@ -26,6 +26,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -312,6 +313,8 @@ class ExportedReader:
         options.intra_op_num_threads = threads
         self.net = portable_read.Reader(folder, sess_options=options)
         self.vocab,self.folder = Vocab(self.info['chars']),Path(folder)
+        lengths = {int(k):v for k,v in self.info['lengths'].items()}
+        self.spec = SimpleNamespace(lengths=lengths, info=self.info['facts'])   # what the commands ask of a reader's
 
     def __repr__(self): return f"ExportedReader({self.info['arch']}, {len(self.vocab.chars)} characters, {self.folder})"
 
