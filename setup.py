@@ -22,8 +22,8 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm', 'onnx')}
-extras['dev'] += extras['tune']+extras['onnx']   # the tests search and export as well
+extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'shell')}
+extras['dev'] += extras['tune']+extras['onnx']+extras['shell']   # the tests search, export and complete as well
 
 setup(
     author=cfg['author'],

@@ -34,8 +34,9 @@ def export_unchecked(reader, folder, int8):
     folder.mkdir()
     info = portable.write_export(reader, folder)
     if not int8: return
-    quantise(folder/'model.onnx', portable._calibration(reader))
-    portable._write_info(folder, info | dict(sha256={o:file_sha256(folder/o) for o in info['sha256']}))
+    twice = quantise(folder/'model.onnx', portable._calibration(reader))
+    more = dict(sha256={o:file_sha256(folder/o) for o in info['sha256']}, level=portable.LEVEL if twice else None)
+    portable._write_info(folder, info | more)
 
 def predictor(reader, files):
     "fastai's `learn.predict` of a reader's model, one picture after the other"

@@ -3,8 +3,8 @@
 `write_graphs(reader, folder)` writes what a reader's model computes as ONNX: `model.onnx`, from normalised pictures
 `(n,c,h,w)` to log-probabilities `(n,T,V)`. A model that writes step by step becomes two graphs: `model.onnx` looks at
 the picture, `step.onnx` says what comes next. How many pictures there are is left open, and so is the width of a reader
-whose width is free. `quantise(file, batches)` turns most of a graph's convolutions into 8 bits. `portable` writes the
-folder around them, and checks it.
+whose width is free. `quantise(file, batches)` turns a graph's convolutions into 8 bits, and keeps them in 16 beside for
+pictures that need a second look. `portable` writes the folder around them, and checks it.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/graphs.html.md"""
 
@@ -110,34 +110,135 @@ def _silent():
     try: yield
     finally: logging.disable(was)
 
-def _keep_half(graph):
-    "Keep the larger tensors of a graph in half precision, and make float32 of them where it is loaded"
-    from onnx import TensorProto, helper, numpy_helper
-    parts = graph.graph
-    for o in [o for o in parts.initializer if o.data_type==TensorProto.FLOAT and np.prod(o.dims)>=1024]:
-        half = numpy_helper.from_array(numpy_helper.to_array(o).astype(np.float16), f'{o.name}_half')
-        parts.initializer.remove(o)
-        parts.initializer.append(half)
-        parts.node.insert(0, helper.make_node('Cast', [half.name], [o.name], to=TensorProto.FLOAT))
+def _body(graph):
+    "What the last convolution gives, with the additions and ReLUs on it, and the operations up to there"
+    last = max((i for i,o in enumerate(graph.node) if o.op_type=='Conv'), default=None)
+    if last is None: return None,[]
+    end = graph.node[last].output[0]
+    for o in graph.node[last+1:]:
+        if o.op_type not in ('Relu','Add') or end not in o.input: break
+        end = o.output[0]
+    return end,_before(graph, end)
 
-def quantise(
-    file:str|Path,  # A graph that `write_graphs` made, rewritten in place
-    batches,        # Normalised pictures `(n,c,h,w)` float32, to find the ranges by; none: no convolution is changed
-    share=.25,      # Of the convolutions that stay in float32, the first ones
-):
-    "Turn convolutions into 8 bits, with a scale for each output channel, and keep other weights in half precision"
-    import onnx
+def _before(graph, end):
+    "The operations that the tensor `end` is made by, in their order"
+    made = {x:i for i,o in enumerate(graph.node) for x in o.output}
+    need,todo = set(),[end]
+    while todo:
+        i = made.get(todo.pop())
+        if i is None or i in need: continue
+        need.add(i)
+        todo += graph.node[i].input
+    return [graph.node[i] for i in sorted(need)]
+
+# %% ../nbs/library/graphs.ipynb #9aea28e5
+def _static(file, names, batches):
+    "Quantise the operations of these names in place, by the ranges that they have in `batches`"
     with _silent():
         from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-        convs = [o.name for o in onnx.load(file).graph.node if o.op_type=='Conv']
         class Batches(CalibrationDataReader):
             "The pictures, as onnxruntime asks for them"
             left = iter(batches)
             def get_next(self): return next(({'pictures':o} for o in self.left), None)
-        if len(batches):
-            quantize_static(file, file, Batches(), per_channel=True, op_types_to_quantize=['Conv'],
-                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                            nodes_to_exclude=convs[:int(len(convs)*share)])
-        graph = onnx.load(file)
-        _keep_half(graph)
-        onnx.save(graph, file)
+        quantize_static(file, file, Batches(), per_channel=True, nodes_to_quantize=names,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+
+def _renamed(nodes, mark, names):
+    "Copies of operations whose tensors have names of their own; `names` gives some that are other ones"
+    made,res = {x for o in nodes for x in o.output},[]
+    def name(x): return names.get(x, f'{x}{mark}' if x in made else x)
+    for i,o in enumerate(nodes):
+        copy = type(o)()
+        copy.CopyFrom(o)
+        copy.name = f'{i}{mark}'
+        del copy.input[:], copy.output[:]
+        copy.input.extend(map(name, o.input))
+        copy.output.extend(map(name, o.output))
+        res.append(copy)
+    return res
+
+def _from_parts(name, *parts):
+    "Tensors and operations that make the float tensor `name`: the sum of (tensor, its whole numbers, step of each)"
+    from onnx import TensorProto, helper, numpy_helper
+    tensors,nodes,terms = [],[],[f'{name}_{i}' for i in range(len(parts))]
+    for term,(whole,numbers,step) in zip(terms, parts):
+        if numbers is not None: tensors.append(numpy_helper.from_array(numbers, whole))
+        tensors.append(numpy_helper.from_array(step.astype(np.float32), f'{term}_step'))
+        nodes += [helper.make_node('Cast', [whole], [f'{term}_whole'], to=TensorProto.FLOAT),
+                  helper.make_node('Mul', [f'{term}_whole', f'{term}_step'], [term if len(parts)>1 else name])]
+    if len(parts)>1: nodes.append(helper.make_node('Add', terms, [name]))
+    return tensors,nodes
+
+def _in_16_bits(name, a):
+    "A large tensor as whole numbers of 16 bits, with a step for each row or column"
+    step = np.abs(a).max(tuple(range(a.ndim-1)) if a.ndim==2 else a.ndim-1, keepdims=True)/32767
+    step[step==0] = 1
+    return _from_parts(name, (f'{name}_16', np.rint(a/step).astype(np.int16), step))
+
+def _in_both(name, a, eight, scale):
+    "The same, as what `name` holds in 8 bits and 8 bits more"
+    scale = scale.reshape(-1, *[1]*(a.ndim-1))
+    rest = np.rint((a/scale-eight)*254).clip(-127, 127).astype(np.int8)
+    return _from_parts(name, (f'{name}_quantized', None, scale), (f'{name}_rest', rest, scale/254))
+
+# %% ../nbs/library/graphs.ipynb #c5056925
+def _tensors(graph):
+    from onnx import numpy_helper
+    return {o.name:numpy_helper.to_array(o) for o in graph.initializer}
+
+def _assembled(nodes, tensors, inputs, outputs, like):
+    "A graph of these operations; its large float tensors are kept in 16 bits"
+    from onnx import helper, numpy_helper
+    made,kept = {x for o in nodes for x in o.output},[]
+    need = {x for o in nodes for x in o.input}-made
+    for name,a in tensors.items():
+        if name not in need: continue
+        parts = _in_16_bits(name, a) if a.dtype==np.float32 and a.size>=1024 else ([], [])
+        kept += parts[0] or [numpy_helper.from_array(a, name)]
+        nodes = parts[1]+nodes
+    graph = helper.make_graph(nodes, 'reader', inputs, outputs, kept)
+    return helper.make_model(graph, opset_imports=list(like.opset_import), ir_version=like.ir_version)
+
+def _twice(plain, eight, end, body):
+    "A graph that sees `pictures` in 8 bits and `again` in 16, and has one rest for both"
+    from onnx import helper
+    known,also = _tensors(plain.graph),_tensors(eight.graph)
+    there = {x for o in eight.graph.node for x in o.output}
+    end_8 = next(o for o in (f'{end}_DequantizeLinear_Output', end) if o in there)
+    parts = [_in_both(o, known[o], also[f'{o}_quantized'], also[f'{o}_scale'])
+             for o in dict.fromkeys(x for o in body if o.op_type=='Conv' for x in o.input[1:2])
+             if o in known and f'{o}_quantized' in also]   # equal ones may be one, under another name
+    nodes = [o for _,makes in parts for o in makes]
+    nodes += _renamed(_before(eight.graph, end_8), '_8', {'pictures':'pictures'})
+    nodes += _renamed(body, '_again', {'pictures':'again'})
+    nodes.append(helper.make_node('Concat', [f'{end_8}_8',f'{end}_again'], [end], axis=0))
+    inside = {x for o in body for x in o.output}
+    nodes += [o for o in plain.graph.node if not inside & set(o.output)]
+    first,again,out = plain.graph.input[0],type(plain.graph.input[0])(),plain.graph.output[0]
+    again.CopyFrom(first)
+    again.name,again.type.tensor_type.shape.dim[0].dim_param = 'again','m'
+    out.type.tensor_type.shape.dim[0].dim_param = 'all'
+    more = helper.make_graph([], 'parts', [], [], [o for tensors,_ in parts for o in tensors])
+    return _assembled(nodes, known | also | _tensors(more), [first,again], [out], plain)
+
+def quantise(
+    file:str|Path,  # A graph that `write_graphs` made, rewritten in place
+    batches,        # Normalised pictures `(n,c,h,w)` float32, to find the ranges by; none: no convolution is changed
+)->bool:            # Can it look again? Then it has an input `again` as well
+    "Turn what sees into 8 bits, where the output is one of log-probabilities beside 16, and keep other weights in 16"
+    import onnx
+    plain = onnx.load(file)
+    end,body = _body(plain.graph)
+    if len(batches) and body:
+        kinds = 'Conv','Relu','Add','MaxPool'
+        _static(file, [o.name for o in body if o.op_type in kinds], batches)
+    eight = onnx.load(file)
+    inside = {x for o in body for x in o.output}-{end}
+    rest = [o for o in plain.graph.node if not (inside|{end}) & set(o.output)]
+    twice = bool(len(batches) and body) and plain.graph.output[0].name=='log_probs' and not any(
+        inside & set(o.input) for o in rest)
+    if twice: graph = _twice(plain, eight, end, body)
+    else: graph = _assembled(list(eight.graph.node), _tensors(eight.graph), list(eight.graph.input),
+                             list(eight.graph.output), eight)
+    onnx.save(graph, file)
+    return twice

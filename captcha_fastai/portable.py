@@ -27,6 +27,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +36,15 @@ from . import portable_read
 from .core import CaptchaError, Vocab
 from .files import file_sha256
 from .pictures import PictureError, one_picture, open_picture
+from .resample import in_shape
 from .terminal import SomeBad, command, option, say
 from .webpage import column_middles, runtime_folder, write_page
 
 # %% ../nbs/library/portable.ipynb #4ad2e8ce
 _cells = re.compile(r'^# %% .*\n', re.M)
-_only_for = {'def kept_shape':'free', 'def turned':'rtl', 'def ctc_search':'CTCLoss', 'def place_search':'CharLoss',
-             'def steps':'TokenLoss', 'def place_letters':'places'}
+_only_for = {'def resampled':'shape', 'def on_paper':'paper', 'def turned':'rtl', 'def ctc_search':'CTCLoss',
+             'def place_search':'CharLoss', 'def second_look':'twice', 'def steps':'TokenLoss',
+             'def place_letters':'places'}
 
 def _first_def(cell): return next((o for o in _only_for if f'\n{o}(' in f'\n{cell}'), None)
 
@@ -51,11 +54,14 @@ It needs numpy, pillow and onnxruntime. In Python: Reader(folder).read('a.png') 
 def read_source(
     info:dict,   # What stands in `reader.json`
 )->str:
-    "The file that reads this reader: the cells of `portable_read` that it needs"
-    known = dict(free=info['size'][1] is None, rtl=info['rtl'], places=info['loss']!='CTCLoss')
+    "The file that reads this reader: the cells of `portable_read` that it needs, a paragraph each"
+    free,paper = info['size'][1] is None,info.get('keep_shape', False)
+    known = dict(shape=free or paper, paper=paper, rtl=info['rtl'], places=info['loss']!='CTCLoss',
+                 twice=info.get('level'))
     there = {info['loss'], *(k for k,v in known.items() if v)}
     cells = _cells.split(Path(portable_read.__file__).read_text(encoding='utf-8'))[2:]   # behind docstring and __all__
     kept = [o.strip() for o in cells if _first_def(o) is None or _only_for[_first_def(o)] in there]
+    kept = [re.sub('\n\n+', '\n', o) for o in kept]
     return '\n\n'.join([f'"""{_head}"""', *kept, "if __name__=='__main__': main()"])+'\n'
 
 # %% ../nbs/library/portable.ipynb #c3b1505d
@@ -64,9 +70,9 @@ def _info(reader, names, folder):
     from captcha_fastai.graphs import loss_name
     spec = reader.spec
     return dict(exported=1, loss=loss_name(reader), arch=spec.arch, chars=spec.vocab.chars, rtl=spec.vocab.rtl,
-                size=list(spec.size), channels=spec.channels, width=spec.width, mean=list(spec.mean),
-                std=list(spec.std), lengths={str(k):v for k,v in spec.lengths.items()}, facts=spec.info,
-                sha256={o:file_sha256(Path(folder)/o) for o in names})
+                size=list(spec.size), channels=spec.channels, keep_shape=spec.keep_shape, width=spec.width,
+                mean=list(spec.mean), std=list(spec.std), lengths={str(k):v for k,v in spec.lengths.items()},
+                facts=spec.info, sha256={o:file_sha256(Path(folder)/o) for o in names})
 
 def _write_info(folder, info):
     text = json.dumps(info, indent=1, ensure_ascii=False)
@@ -251,9 +257,6 @@ def export_reader(
     from captcha_fastai.reader import Reader
     out = Path(out)
     if not isinstance(reader, Reader): reader = Reader.load(reader, device='cpu')
-    if reader.spec.keep_shape:
-        raise CaptchaError("pictures of this reader keep their shape on paper, which no exported folder does; train it "
-                           "on pictures of one size, or use the reader itself")
     reader = _float_copy(reader)
     out.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
@@ -316,6 +319,8 @@ class ExportedReader:
         options.intra_op_num_threads = threads
         self.net = portable_read.Reader(folder, sess_options=options)
         self.vocab,self.folder = Vocab(self.info['chars']),Path(folder)
+        lengths = {int(k):v for k,v in self.info['lengths'].items()}
+        self.spec = SimpleNamespace(lengths=lengths, info=self.info['facts'])   # what the commands ask of a reader's
 
     def __repr__(self): return f"ExportedReader({self.info['arch']}, {len(self.vocab.chars)} characters, {self.folder})"
 
@@ -324,10 +329,10 @@ class ExportedReader:
         bgr:bool=False,    # Is an array BGR, as OpenCV has it?
     )->np.ndarray:         # `(c,h,w)` uint8
         "The picture as the model sees it"
-        h,w = self.net.size
-        a = np.asarray(open_picture(x, (h,w) if w else None, self.net.channels, bgr=bgr))
-        a = a.reshape(*a.shape[:2], -1).transpose(2, 0, 1)
-        return a if w else portable_read.kept_shape(a, h)
+        size,shaped = self.net.size,self.net.shaped
+        im = open_picture(x, None if shaped else size, self.net.channels, bgr=bgr)
+        a = np.asarray(in_shape(im, size) if shaped else im)
+        return a.reshape(*a.shape[:2], -1).transpose(2, 0, 1)
 
     def constraint(self,
         length=None,       # Characters: a number, `(lo, hi)`, or 'seen' for the lengths of the training labels
@@ -400,6 +405,7 @@ ExportedReader.read = read_pictures
 
 # %% ../nbs/library/portable.ipynb #5c4c7398
 SURE,ALIKE = .5,.995   # a reading that counts as sure; the share of them that must stay
+LEVEL = .15            # nats: two classes nearer than this in some column, and the picture is looked at again
 
 def _calibration(reader, n=256, bs=16):
     "Batches of drawn pictures, other ones than those that texts are compared on"
@@ -412,7 +418,9 @@ def _to_8_bits(reader, folder, data, log):
     "Turn the graphs of a checked folder into 8 bits; `ExportDiffers` if too many texts are others"
     from captcha_fastai.graphs import quantise
     info = json.loads((folder/'reader.json').read_text(encoding='utf-8'))
-    for name in info['sha256']: quantise(folder/name, _calibration(reader) if name=='model.onnx' else [])
+    twice = [quantise(folder/name, _calibration(reader) if name=='model.onnx' else []) for name in info['sha256']]
+    if any(twice): info['level'] = LEVEL
+    (folder/'read.py').write_text(read_source(info), encoding='utf-8')
     info['sha256'] = {o:file_sha256(folder/o) for o in info['sha256']}
     _write_info(folder, info)
     images = list(_pictures(reader, data).values())

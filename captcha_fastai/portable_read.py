@@ -48,16 +48,26 @@ def flat(im):
     return im if im.mode in ('L','RGB') else im.convert('L' if im.mode=='1' else 'RGB')
 
 # %% ../nbs/library/portable_read.ipynb #2e5ca553
+def resampled(a, *size):
+    "`(c,h,w)` bytes at another (h,w): weights along each axis, triangles that no pixel falls through"
+    def weights(n, m):
+        w = np.clip(1-np.abs(np.arange(n)+.5-((np.arange(m)+.5)*(n/m))[:,None])/max(n/m, 1), 0, None)
+        return (w/w.sum(1, keepdims=True)).astype(np.float32)
+    down,along = map(weights, a.shape[1:], size)
+    return (np.matmul(np.matmul(down, a.astype(np.float32)), along.T)+.5).clip(0, 255).astype(np.uint8)
+
 def kept_shape(a, height):
     "`(c,h,w)` bytes at another height and in their own shape; the width is a multiple of 16 from 64 to 1024"
-    def weights(n, m):   # of the n pixels of an axis in each of m new ones: triangles that no pixel falls through
-        away = np.abs(np.arange(n)+.5-((np.arange(m)+.5)*(n/m))[:,None])/max(n/m, 1)
-        w = np.clip(1-away, 0, None)
-        return (w/w.sum(1, keepdims=True)).astype(np.float32)
     h,w = a.shape[1:]
-    width = 16*min(max((2*w*height+h*16)//(2*h*16), 4), 64)
-    a = np.matmul(np.matmul(weights(h, height), a.astype(np.float32)), weights(w, width).T)
-    return (a+.5).clip(0, 255).astype(np.uint8)
+    return resampled(a, height, 16*min(max((2*w*height+h*16)//(2*h*16), 4), 64))
+
+# %% ../nbs/library/portable_read.ipynb #4f6c5d6b
+def on_paper(a, width):
+    "`(c,h,w)` bytes squeezed to a width, or with paper on the right, in the mean colour of their border"
+    if a.shape[2]>width: return resampled(a, a.shape[1], width)
+    border = np.concatenate([a[:,0], a[:,-1], a[:,:,0], a[:,:,-1]], 1)
+    paper = (border.mean(1)+.5).astype(np.uint8)[:,None,None]
+    return np.concatenate([a, np.tile(paper, (1,a.shape[1],width-a.shape[2]))], 2)
 
 # %% ../nbs/library/portable_read.ipynb #2b3c105b
 def turned(text):
@@ -168,6 +178,17 @@ def steps(reader, memory, rule, beam=4):
     return texts,score[:,0],say(ids[:,0,:-1], memory[::beam])
 KINDS['TokenLoss'] = steps,place_letters
 
+# %% ../nbs/library/portable_read.ipynb #e1af84fa
+def second_look(reader, x, rule):
+    "What a network in 8 bits says, and in 16 where that leaves the text open: two classes level, or none allowed"
+    from functools import reduce
+    out = reader.run(0, pictures=x, again=x[:0])
+    again = np.diff(np.sort(out, 2)[...,-2:])[...,0].min(1)<reader.level
+    texts = reader.search(reader, out, None)[0] if rule else []
+    if rule: again |= [not rule[1][reduce(lambda at,c: rule[0][at,c], o, 1)] for o in texts]
+    if again.any(): out[again] = reader.run(0, pictures=x[:0], again=x[again])
+    return out
+
 # %% ../nbs/library/portable_read.ipynb #e34853a5
 class Reader:
     "An exported folder: `read` gives text, confidence and letters of a picture"
@@ -177,6 +198,7 @@ class Reader:
         self.chars,self.rtl,self.size,self.channels = (info[o] for o in ('chars','rtl','size','channels'))
         self.mean,self.std = (np.float32(info[o])[:,None,None] for o in ('mean','std'))
         (self.search,self.letters),self.width = KINDS[info['loss']],info['width']
+        self.shaped,self.level = info.get('keep_shape') or not self.size[1],info.get('level')
         self.nets = [InferenceSession(Path(folder)/o, **options) for o in info['sha256']]
     def run(self, i, **inputs): return self.nets[i].run(None, inputs)[0].astype(np.float64)
     def pixels(self, im):
@@ -184,9 +206,10 @@ class Reader:
         if im.format and im.format not in FORMATS: raise ValueError(f'{im.format} is not read here; save it as PNG')
         if im.format!='MPO' and getattr(im, 'n_frames', 1)>1: raise ValueError('it has frames; save the one to read')
         im,(h,w) = flat(im).convert('L' if self.channels==1 else 'RGB'),self.size
-        if w and im.size!=(w,h): im = im.resize((w,h), Image.BILINEAR)
+        if not self.shaped and im.size!=(w,h): im = im.resize((w,h), Image.BILINEAR)
         a = np.asarray(im).reshape(*im.size[::-1], -1).transpose(2, 0, 1)
-        return a if w else kept_shape(a, h)
+        if self.shaped: a = kept_shape(a, h)
+        return on_paper(a, w) if self.shaped and w else a
     def rule(self, length=None, chars=None, pattern=None):
         "What a text may be: its length, or `(lo,hi)`; its characters; a pattern as `(table, ends)`: table, ends, need"
         if bad := set(chars or '')-set(self.chars): raise ValueError(f'{min(bad)!r} is not one of {self.chars}')
@@ -202,8 +225,8 @@ class Reader:
         return np.where(need[table]<2**30, table, 0),ends,need
     def answers(self, xs, rule=None):
         "Ids of each text of `(n,c,h,w)` bytes, its log-probability, and what that was found in"
-        out = self.run(0, pictures=(xs.astype(np.float32)/255-self.mean)/self.std)
-        ids,score,out = self.search(self, out, rule)
+        x = (xs.astype(np.float32)/255-self.mean)/self.std
+        ids,score,out = self.search(self, second_look(self, x, rule) if self.level else self.run(0, pictures=x), rule)
         if any(o is None for o in ids): raise ValueError('the model has no room for a text that is allowed')
         return ids,score,out
     def text(self, ids): return (turned if self.rtl else str)(''.join(self.chars[i-1] for i in ids))

@@ -18,7 +18,6 @@ __all__ = []
 from functools import lru_cache
 
 import numpy as np
-import torch
 from PIL import Image
 
 from .core import CaptchaError
@@ -46,6 +45,7 @@ def resample(
     "Pictures brought to `size`: one matrix of weights along each axis"
     down,along = (resample_matrix(a, b) for a,b in zip(x.shape[-2:], size))
     if isinstance(x, np.ndarray): return np.matmul(np.matmul(down, x.astype(np.float32)), along.T)
+    import torch   # here, for who reads by an exported folder needs none
     down,along = (torch.from_numpy(o.copy()).to(x.device) for o in (down, along))
     return down @ x.float() @ along.T
 

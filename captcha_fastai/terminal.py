@@ -80,10 +80,24 @@ class _Version(Action):
         print(f"{parser.prog} {version('captcha_fastai')}")
         parser.exit()
 
+class _Completion(Action):
+    "Prints what lets a shell complete the options of the command, by shtab, which is imported for that alone"
+    def __call__(self, parser, namespace, shell, option_string=None):
+        try: import shtab
+        except ImportError: parser.error("completion needs shtab: pip install 'captcha_fastai[shell]'")
+        if shell not in shtab.SUPPORTED_SHELLS:
+            parser.error(f"no completion for {shell!r}; there is {', '.join(shtab.SUPPORTED_SHELLS)}")
+        for o in parser._actions:
+            if not o.option_strings or o.metavar in ('FILE','DIR','FOLDER','READER'): o.complete = shtab.FILE
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
 def _parser(func):
     "Reads the options that the signature of `func` names"
     parser,name = anno_parser(func, prog=func.__name__),func.__name__
     parser.add_argument('--version', action=_Version, nargs=0, help="Show the version and exit")
+    parser.add_argument('--completion', action=_Completion, metavar='SHELL',
+                        help="Print what lets a shell (bash, zsh, ...) complete this command, and exit")
     for o in parser._actions: o.help = (o.help or '').removesuffix(' (default: False)')  # a flag is off unless given
     def error(message):
         say(f'{name}: {message}; see {name} --help')
@@ -94,7 +108,7 @@ def _parser(func):
 def _arguments(parser):
     "What `sys.argv` gives: positional arguments and options"
     args = vars(parser.parse_intermixed_args())   # options may stand before the pictures as well
-    for o in ('pdb','xtra','version'): args.pop(o, None)
+    for o in ('pdb','xtra','version','completion'): args.pop(o, None)
     for k,v in args.items():   # as a script's variable that was never set
         if v=='' or (isinstance(v, list) and '' in v): parser.error(f"{k} is empty")
     many = args.pop('pictures', [])
