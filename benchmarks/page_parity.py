@@ -30,7 +30,7 @@ from kinds_table import kinds_in, rule
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
 from browser import Browser, Served, chromium
 
-COLS = 'reader,set,told,n,same,near,pixels,apart,per_second'.split(',')
+COLS = 'reader,set,told,n,same,near,pixels,apart'.split(',')
 
 JS = """(async () => {
   const page = await import('/js/page.js'), { rule } = await import('/js/rules.js')
@@ -61,6 +61,7 @@ def row(reader, exported, browser, name, files, root, constraint):
     "One row of the table"
     urls = [f'/more/{name}/{quote(f.relative_to(root).as_posix())}' for f in files]
     rows,seconds = in_page(browser, urls, page_texts(constraint))
+    log(f'{name}: {len(files)/seconds:.1f} pictures a second')
     mine = reader.read(files, constraint=constraint)
     same = near = pixels = 0
     apart = 0.
@@ -76,7 +77,7 @@ def row(reader, exported, browser, name, files, root, constraint):
         near += lead is not None and lead<portable.NEAR
         log(f'{f.name}: {a.text!r}, the page {text!r} {error or ""}, lead {lead}')
     return dict(told=int(constraint is not None), n=len(files), same=same, near=near, pixels=pixels,
-                apart=f'{apart:.0e}', per_second=f'{len(files)/seconds:.1f}')
+                apart=f'{apart:.0e}')
 
 def main():
     p = parser(__doc__)

@@ -11,7 +11,7 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/webpage.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/library/webpage.ipynb #21d7ea35
+# %% ../nbs/library/webpage.ipynb #638bf5ca
 import gzip
 import json
 import shutil
@@ -23,7 +23,7 @@ from PIL import Image
 
 from .core import CaptchaError
 
-# %% ../nbs/library/webpage.ipynb #df0ce81e
+# %% ../nbs/library/webpage.ipynb #2460e0c3
 _runtime = 'ort.wasm.min.mjs','ort-wasm-simd-threaded.mjs','ort-wasm-simd-threaded.wasm'
 
 def _web(): return files('captcha_fastai')/'web'
@@ -47,7 +47,7 @@ def _write_runtime(folder, source):
     shutil.copyfile(_web()/'runtime/LICENSE', folder/'LICENSE')
     (folder/f'{_runtime[2]}.gz').write_bytes(gzip.compress((source/_runtime[2]).read_bytes(), 9, mtime=0))
 
-# %% ../nbs/library/webpage.ipynb #4a17fdb4
+# %% ../nbs/library/webpage.ipynb #e6e170f3
 def column_middles(
     reader,   # A `Reader`
 )->dict:      # Pixels of the model's picture: `first`, and `stride` from one to the next; `None` if it has no columns
@@ -62,7 +62,7 @@ def column_middles(
     at = part_centres(reader.model, n, w).tolist()
     return dict(first=at[0], stride=at[1]-at[0]) if n>1 else None
 
-# %% ../nbs/library/webpage.ipynb #43601a91
+# %% ../nbs/library/webpage.ipynb #f6450978
 def pillow_is_newer():
     "Does Pillow resize down before along where more of the height goes? It does from version 13 on; pixels differ by 1"
     a = np.random.default_rng(0).integers(0, 256, (60,40), dtype=np.uint8)

@@ -7,6 +7,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -94,8 +95,9 @@ class Browser:
         except subprocess.TimeoutExpired: self.process.kill()
         self.tmp.cleanup()
 
-    def _message(self):
+    def _message(self, seconds=180):
         while b'\0' not in self.buffer:
+            if not select.select([self.back], [], [], seconds)[0]: raise PageError(f'no answer in {seconds} s')
             part = os.read(self.back, 1<<20)
             if not part: raise EOFError('Chromium has gone')
             self.buffer += part

@@ -65,8 +65,9 @@ export async function decodePng(chunks) {   // { w, h, rgba }
     ({ x, y, dx, dy, cols: Math.ceil((w - x) / dx), rows: Math.ceil((h - y) / dy) })).filter(o => o.cols && o.rows)
   const bytesOf = o => Math.ceil(o.cols * n * depth / 8)
   const total = passes.reduce((sum, o) => sum + o.rows * (1 + bytesOf(o)), 0)
-  const data = await inflate(new Blob(chunks.IDAT), 'deflate', total), rgba = new Uint8ClampedArray(4 * w * h)
-  if (data.length < total) throw new Error('the file is cut short')
+  const broken = () => { throw new Error('the file is cut short or damaged') }
+  const data = await inflate(new Blob(chunks.IDAT), 'deflate', total).catch(broken), rgba = new Uint8ClampedArray(4 * w * h)
+  if (data.length < total) broken()
   const paint = painter(chunks, type, depth)
   let at = 0
   for (const pass of passes) {
