@@ -94,7 +94,7 @@ def main():
     p.add_argument('--out', type=Path, default=RESULTS/'read_speed')
     args = p.parse_args()
     files = labelled(folder_of(p, args.data))[0][:args.n]
-    from captcha_fastai.portable import ExportedReader
+    from captcha_fastai.exported import ExportedReader
     from captcha_fastai.reader import Reader
     rows,lines = {},[]
     def say(line):

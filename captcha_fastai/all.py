@@ -31,6 +31,7 @@ from captcha_fastai.letters import *
 from captcha_fastai.reader import *
 from captcha_fastai.graphs import *
 from captcha_fastai.bulk import *
+from captcha_fastai.exported import *
 from captcha_fastai.webpage import *
 
 # from here on: drawing, data, training, judging; with fastai, whose import calls what torch has deprecated

@@ -115,14 +115,14 @@ def captcha_train(
 # %% ../nbs/library/cli.ipynb #e43f15ed
 def _load(reader, arch):
     "The reader that READER and --arch mean; one that was exported imports no torch"
-    from captcha_fastai.portable import ExportedReader, is_exported
+    from captcha_fastai.exported import ExportedReader, is_exported
     if is_exported(reader): return ExportedReader(reader)
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=_arch(arch))
 
 def _check_exported(reader, **asked):
     "Raise `CaptchaError` where an exported reader is asked for what only the one that it was made of can tell"
-    from captcha_fastai.portable import is_exported
+    from captcha_fastai.exported import is_exported
     name = next((k for k,v in asked.items() if v), None)
     if name and is_exported(reader):
         raise _refused(f"{reader} is an exported reader, which has no {name}; give the one that it was exported from")

@@ -16,7 +16,8 @@ from captcha_fastai.archs import ModelSpec, own_archs
 from captcha_fastai.core import CaptchaError, Vocab
 from captcha_fastai.losses import CTCLoss
 from captcha_fastai.pictures import PictureError
-from captcha_fastai.portable import ExportedReader, drawn_pictures, export_reader, is_exported
+from captcha_fastai.exported import ExportedReader, is_exported
+from captcha_fastai.portable import drawn_pictures, export_reader
 from captcha_fastai.reader import Reader
 from conftest import ENV, run
 
