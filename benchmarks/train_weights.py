@@ -2,7 +2,7 @@
 """Trains the weights that travel: `crnn_small` in colour, of any width, on captchas drawn in all looks.
 
 usage: train_weights.py --atlas FILE --out DIR [--from READER] [--seconds 6000] [--lr 2e-3] [--seed 0] [--workers 1]
-                        [--device cuda] [--resume]
+                        [--device cuda] [--resume] [--arch-args JSON]
 
 No picture is seen twice: every batch is drawn anew by `render`, and batch `i` depends on the seed and on `i` alone. A
 draw has a size of its own, from 20 to 90 pixels high, and characters of its own; it is brought to the height of the
@@ -10,13 +10,14 @@ model, its width to the nearest of a grid, as a reader will do it (`resample`). 
 rises, and falls to nothing as the seconds of the budget run out; stops don't count. What is kept is a running average
 of the weights. The state is written to DIR.partial every few minutes, and the same command goes on from there;
 --resume insists that there is something to go on from. In the end DIR is a saved reader in half precision, from which
---from DIR goes on another time.
+--from DIR goes on another time. With --arch-args of a larger model the smaller one at --from is where it starts: `grow`.
 
 Neither fastai nor a font is needed: torch, and an atlas of glyphs (`GlyphAtlas.build([...]).save(FILE)`). On a GPU,
 --device cuda --workers 8 draws on the cores; --workers 0 draws on the GPU. Nothing is chosen by real pictures: with
 $CAPTCHA_DATA and $CAPTCHA_KINDS set they are read now and then, for the log.
 """
 import argparse
+import json
 import math
 import os
 import string
@@ -38,6 +39,7 @@ from captcha_fastai.reader import Reader, check_place, save_reader
 from captcha_fastai.render import random_batch
 from captcha_fastai.resample import grid_width, resample
 from captcha_fastai.weights import load_pretrained, reader_folder
+from grow import grow
 
 HEIGHT,LONGEST,HELD_OUT = 50,16,2**31   # pixels; characters; the first seed that no training uses
 DIGITS,LOWER,UPPER,SIGNS = string.digits,string.ascii_lowercase,string.ascii_uppercase,'+-=?#$%&@*'
@@ -95,7 +97,7 @@ def draw(n, seed, atlas, width=None, device='cpu'):
     size = random_size(rng)
     if width: size = size[0],int(min(max(size[0]*width/HEIGHT*rng.uniform(.88, 1.14), 30), 900))
     text = size
-    if rng.random()<.15: text = int(size[0]*rng.uniform(.5, 1)),int(max(size[1]*rng.uniform(.3, 1), 24))
+    if rng.random()<.2: text = int(size[0]*rng.uniform(.5, 1)),int(max(size[1]*rng.uniform(.3, 1), 24))
     b = random_batch(n, text, random_chars(rng), random_lengths(rng, text), seed, atlas, 3, device=device, boxes=False)
     x = recoloured(b.pictures if text==size else set_in(b.pictures, size, rng), rng)
     x = resample(x, (HEIGHT,width or grid_width(*size, HEIGHT)))
@@ -179,16 +181,24 @@ class Training:
     "Model, average, optimiser and clock; all of it is in the file `state`"
     def __init__(self, args, state):
         self.args,self.state = args,state
-        self.spec = ModelSpec('crnn_small', Vocab(CHARS), (HEIGHT,None), 3, LONGEST, mean=[.645]*3, std=[.249]*3)
+        self.spec = ModelSpec('crnn_small', Vocab(CHARS), (HEIGHT,None), 3, LONGEST, mean=[.645]*3, std=[.249]*3,
+                              arch_args=args.arch_args)
         torch.manual_seed(args.seed)
         model = self.spec.model()
-        if args.start: load_pretrained(model, self.spec, reader_folder(args.start))
+        if args.start: self.start(model)
         for o in model.modules():
             if isinstance(o, torch.nn.Dropout): o.p = 0.   # no picture comes twice: nothing is learnt by heart
         self.model = model.to(args.device, memory_format=torch.channels_last)
         self.average,self.step,self.seen,self.seconds = deepcopy(self.model),0,0,0.
         self.opt = torch.optim.AdamW(self.model.parameters(), lr=args.lr, weight_decay=.01, fused=True)
         self.loss = CTCLoss(zero_infinity=True)
+
+    def start(self, model):
+        "Put the weights of the reader to start from into `model`, which may be larger"
+        was = Reader.load(self.args.start)
+        if was.spec.arch_args==self.spec.arch_args:
+            return load_pretrained(model, self.spec, reader_folder(self.args.start))
+        grow(model, was.model.float().state_dict())
 
     def load(self):
         was = torch.load(self.state, map_location=self.args.device, weights_only=True)
@@ -248,6 +258,7 @@ def arguments():
     p.add_argument('--atlas', required=True, help='file of `GlyphAtlas.save`')
     p.add_argument('--out', type=Path, required=True, help='folder to make: the reader')
     p.add_argument('--from', dest='start', default='', help='saved reader to start from, or pretrained')
+    p.add_argument('--arch-args', type=json.loads, default={}, help='of `crnn_small`, as JSON')
     p.add_argument('--seconds', type=float, default=6000)
     p.add_argument('--lr', type=float, default=2e-3)
     p.add_argument('--bs', type=int, default=48, help='pictures of 200 pixels in a batch; more of narrower ones')
@@ -283,7 +294,7 @@ def train(args, work):
 def main():
     p,args = arguments()
     if not args.device.startswith('cuda'): torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
-    settings = {k:getattr(args, k) for k in ('start','lr','bs','parts','seed')}
+    settings = {k:getattr(args, k) for k in ('start','lr','bs','parts','seed','arch_args')}
     work = WorkFolder(args.out.with_name(args.out.name+'.partial'), ('state.pth',), 'training', settings)
     try:
         check_place(args.out)

@@ -61,13 +61,16 @@ FAMILIES = dict(
                 stroke_px=(1,.8,1.6)),
     halo=dict(halo=(.6,1,3), shadow=(.6,1,4), strokes=(.3,1,2), noise=(.6,1,20), px=(1,.6,.9)),
     flip=dict(slices=(.3,.03,.1), arcs=(.7,1,2), stripes=(.3,.35,.8), noise=(.5,5,30), jitter=(.3,.2,.7),
-              strokes=(.4,1,2), px=(1,.65,.9)),
+              strokes=(.4,1,2), px=(1,.65,.9), small=(.3,.4,.75), blocky=(.5,1,1), specks=(.3,.02,.1)),
     neon=dict(dark=(.75,1,1), ink_colour=(1,80,220), contrast=(1,120,255), strokes=(.9,1,6), same=(.15,1,1),
               stroke_px=(1,.8,2.5), halo=(.2,1,2), over=(.7,1,1)),
     tinted=dict(strokes=(1,6,14), stroke_px=(1,.7,1.1), straight=(1,.6,1), steep=(1,.2,.6), over=(.2,1,1), same=(0,0,0),
                 inks=(.8,1,1), paper_colour=(1,20,70), font_mix=(.5,1,1), size_mix=(.7,.1,.3), dots=(.3,20,100)),
     spaced=dict(spread=(1,.1,1), even=(.7,1,1), gap=(1,.1,.8), px=(1,.32,.8), inks=(.6,1,1), contrast=(1,45,255),
                 rotate=(.5,2,25), strokes=(.5,1,5), straight=(.8,1,1), stroke_px=(1,.8,1.4), slant=(.4,-.3,.4)),
+    little=dict(px=(1,.24,.5), base=(1,.35,.92), gap=(1,-.02,.9), inks=(.6,1,1), contrast=(1,45,255), font_mix=(.3,1,1),
+                strokes=(.7,1,9), straight=(.9,1,1), stroke_px=(1,.6,1.3), steep=(.3,.2,.6), same=(.3,1,1),
+                over=(.7,1,1), rotate=(.4,2,20), size_mix=(.2,.05,.25)),
     tiny=dict(small=(1,.25,.5), blocky=(.4,1,1), noise=(.4,1,12), blur=(.2,.3,.6), px=(1,.65,.95), one_bit=(.2,1,1),
               gap=(1,0,.2), rotate=(.2,1,8), bold=(1,-.2,.6)),
     one_bit=dict(one_bit=(1,1,1), ink_colour=(0,0,0), paper_colour=(0,0,0), font_mix=(.6,1,1), size_mix=(.5,.05,.25),
@@ -98,12 +101,13 @@ def _table():
     return torch.tensor(rows, dtype=torch.float32)
 
 def random_looks(which, gen, h=50):
-    "Knobs `(n,)` of pictures `h` pixels high whose families are `which` `(n,)`; low pictures bear less clutter"
+    "Knobs `(n,)` of pictures `h` pixels high whose families are `which` `(n,)`; low pictures bear less clutter, no tiny letters"
     p,lo,hi = _table()[which].unbind(-1)
     r = torch.rand(2, *p.shape, generator=gen)
     v = torch.where(r[0]<p, lo+(hi-lo)*r[1], torch.tensor(list(OFF.values())))
     k = {k:v[:,i].contiguous() for i,k in enumerate(_names)}
     for o in ('strokes','noise','specks','texture','grain'): k[o] *= min((h/50)**.7, 1)
+    k['px'] = k['px'].clamp_min(min(.6, 12/h))   # smaller letters can't be told apart
     return k
 
 def all_knobs(looks, n):
