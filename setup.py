@@ -22,7 +22,7 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm', 'onnx')}
+extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'site')}
 extras['dev'] += extras['tune']+extras['onnx']   # the tests search and export as well
 
 setup(

@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from make_readme import _directives, _output, _text
-from site_api import entries, markdown_entry, myst_entry, names
+from site_api import entries, markdown_entry, myst_entry, names, only_imports
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOWN = {'hide', 'default_exp', 'export', 'exporti', 'slow', 'eval'}   # what a cell may begin with
@@ -30,6 +30,11 @@ def project_url(name):
     "An address from pyproject.toml"
     text = (ROOT/'pyproject.toml').read_text(encoding='utf-8')
     return re.search(rf'^{name} = "(.*)"$', text, re.M)[1]
+
+def colab_url(fn):
+    "Where Colab opens a notebook"
+    repo = project_url('Repository').partition('.com/')[2]
+    return f'https://colab.research.google.com/github/{repo}/blob/main/{fn.relative_to(ROOT).as_posix()}'
 
 def page_name(fn):
     "`05_ctc.ipynb` is the page `ctc`, as in the addresses that nbdev writes into docstrings"
@@ -41,7 +46,8 @@ def chapters():
     return {posixpath.join(fn.parent.relative_to(ROOT/'nbs').as_posix(), page_name(fn)): fn
             for fn in found if fn.name[0] not in '._'}
 
-# ---- one notebook as blocks: ('markdown', text), ('code', source, outputs) or ('api', source, is it public)
+# ---- one notebook as blocks, each a kind and what it holds:
+# markdown: text; code: source, outputs; imports: source; api: source, is it public; entry: what site_api.entries found
 
 def relink(text, fn, suffix):
     "Links to notebooks become links to pages, links to other files of the repository lead to where it is kept"
@@ -54,8 +60,14 @@ def relink(text, fn, suffix):
         if path.suffix == '.png': return m[0]
         return f"{m[1]}{project_url('Repository')}/blob/main/{path.relative_to(ROOT).as_posix()}{hash_}{anchor})"
     parts = re.split(r'(^```.*?^```$|\$\$.*?\$\$)', text, flags=re.S | re.M)   # every second part is no prose
-    parts[::2] = [re.sub(r'(\]\()([^)\s]+)\)', move, o) for o in parts[::2]]
+    parts[::2] = [re.sub(r'(\]\()([^)\s]+)\)', move, _linked(o, fn)) for o in parts[::2]]
     return ''.join(parts)
+
+def _linked(text, fn):
+    "Lessons that are only named become links"
+    folder = '' if fn.parent.name == 'course' else '../course/' if fn.parent.name == 'library' else 'course/'
+    def link(m): return f'[{m[0]}]({folder}{m[1]}.ipynb)' if (ROOT/f'nbs/course/{m[1]}.ipynb').exists() else m[0]
+    return re.sub(r'(?<!\[)`(\d\d_\w+)`', link, text)
 
 def is_badge(src): return src.startswith('[![Open in Colab]')
 
@@ -72,7 +84,8 @@ def blocks(fn, suffix):
             (module if is_lesson and 'export' in found else shown).append(('markdown', src))
         elif 'export' in found or 'exporti' in found:
             exports.append(src)
-            if is_lesson: shown.append(('code', src, cell['outputs']))
+            if is_lesson and only_imports(src): shown.append(('imports', src))
+            elif is_lesson: shown.append(('code', src, cell['outputs']))
             elif names(src): shown.append(('api', src, 'export' in found))
         elif src: shown.append(('code', src, cell['outputs']))
     if is_lesson and module:
@@ -89,7 +102,12 @@ def _module_name(fn):
 
 def _md(text): return dict(cell_type='markdown', metadata={}, source=text)
 
-def _folded(title, src): return f'<details class="source"><summary>{title}</summary>\n\n```python\n{src}\n```\n\n</details>'
+def _code(src, outputs):
+    alt = dict(mystnb=dict(image=dict(alt='What the code above draws')))
+    return dict(cell_type='code', metadata=alt, source=src, outputs=_cleaned(outputs), execution_count=None)
+
+def _folded(title, src):
+    return f'<details class="source"><summary>{title}</summary>\n\n```python\n{src}\n```\n\n</details>'
 
 def _cleaned(outputs):
     "Outputs without pandas' own style of tables, which the page has"
@@ -103,8 +121,10 @@ def _cleaned(outputs):
 def _links(fn):
     "What stands below the title of a lesson or a chapter"
     repo, path = project_url('Repository'), fn.relative_to(ROOT).as_posix()
-    colab = f"https://colab.research.google.com/github/{repo.partition('.com/')[2]}/blob/main/{path}"
-    res = [f'<a href="{colab}">Open in Colab</a>'] if fn.parent.name == 'course' else []
+    if fn.parent.name == 'nbs':
+        return f'<p class="page-links"><a href="course/first_reader.html">Begin</a> <a href="{repo}">Repository</a></p>'
+    if fn.parent.name == 'course': res = [f'<a href="{colab_url(fn)}">Open in Colab</a>']
+    else: res = [f'<code>{_module_name(fn)}</code>']
     res.append(f'<a href="{repo}/blob/main/{path}">Notebook</a>')
     res.append(f'<a href="{page_name(fn)}.html.md">Markdown</a>')
     return f'<p class="page-links">{" ".join(res)}</p>'
@@ -119,15 +139,14 @@ def sphinx_page(fn):
     for kind, *o in blocks(fn, '.ipynb'):
         if kind == 'markdown': cells.append(_md(o[0]))
         elif kind == 'entry': cells.append(entry(o[0]))
-        elif kind == 'code':
-            meta = dict(mystnb=dict(image=dict(alt='What the code above draws')))
-            cells.append(dict(cell_type='code', metadata=meta, source=o[0], outputs=_cleaned(o[1]), execution_count=None))
+        elif kind == 'imports': cells.append(_md(_folded('Imports', o[0])))
+        elif kind == 'code': cells.append(_code(*o))
         else:
             src, public = o
             if public: cells += map(entry, entries(src))
             called = ', '.join(f'<code>{n}</code>' for n in names(src))
             cells.append(_md(_folded(f'Source of {called}', src)))
-    if fn.parent.name != 'nbs': cells.insert(1, _md(_links(fn)))
+    cells.insert(1, _md(_links(fn)))
     about = dict(name='python', pygments_lexer='ipython3')
     meta = dict(kernelspec=dict(display_name='python3', language='python', name='python3'), language_info=about)
     return json.dumps(dict(cells=cells, metadata=meta, nbformat=4, nbformat_minor=4))
@@ -178,6 +197,7 @@ def markdown_page(fn):
     for kind, *o in blocks(fn, '.html.md'):
         if kind == 'markdown': res.append(o[0])
         elif kind == 'entry': res.append(markdown_entry(o[0]))
+        elif kind == 'imports': res.append(f'```python\n{o[0]}\n```')
         elif kind == 'code': res += [f'```python\n{o[0]}\n```', *map(_output, o[1])]
         elif o[1]: res += map(markdown_entry, entries(o[0]))
     return '\n\n'.join(o for o in res if o) + '\n'
@@ -234,8 +254,13 @@ def make_site(out, only=()):
 def main():
     p = argparse.ArgumentParser(description='Make the web pages of the course')
     p.add_argument('--out', default=ROOT/'_site', type=Path, metavar='DIR', help='where to (default: _site)')
-    p.add_argument('--only', nargs='+', default=[], metavar='NAME', help='only these notebooks; links to others may break')
+    p.add_argument('--only', nargs='+', default=[], metavar='NAME', help='only these notebooks, for a look')
+    p.add_argument('--requirements', action='store_true', help='print what the build needs, and make nothing')
     args = p.parse_args()
+    if args.requirements:
+        settings = (ROOT/'settings.ini').read_text(encoding='utf-8')
+        print(re.search('^site_requirements = (.*)$', settings, re.M)[1])
+        return
     missing = [o for o in NEEDS if importlib.util.find_spec(o) is None]
     if missing: sys.exit(f"make_site: {', '.join(missing)} missing: pip install -c constraints.txt '.[site]'")
     try: print(f'{make_site(args.out, args.only)}/index.html')

@@ -25,6 +25,10 @@ def names(src):
     "What a cell defines, private names too"
     return [n for o in ast.parse(src).body if (n := _named(o)) and n != '_all_']
 
+def only_imports(src):
+    "Does a cell do nothing but import?"
+    return all(isinstance(o, (ast.Import, ast.ImportFrom)) for o in ast.parse(src).body)
+
 def _comments(src):
     "The comment at the end of each line that has one"
     tokens = tokenize.generate_tokens(io.StringIO(src).readline)
