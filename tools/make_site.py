@@ -31,6 +31,10 @@ def project_url(name):
     text = (ROOT/'pyproject.toml').read_text(encoding='utf-8')
     return re.search(rf'^{name} = "(.*)"$', text, re.M)[1]
 
+def missing():
+    "What the build needs and this environment lacks"
+    return [o for o in NEEDS if importlib.util.find_spec(o) is None]
+
 def colab_url(fn):
     "Where Colab opens a notebook"
     repo = project_url('Repository').partition('.com/')[2]
@@ -43,7 +47,7 @@ def page_name(fn):
 def chapters():
     "The notebooks by their pages: index, course/..., library/..."
     found = [ROOT/'nbs/index.ipynb', *sorted((ROOT/'nbs').glob('*/*.ipynb'))]
-    return {posixpath.join(fn.parent.relative_to(ROOT/'nbs').as_posix(), page_name(fn)): fn
+    return {posixpath.normpath(posixpath.join(fn.parent.relative_to(ROOT/'nbs').as_posix(), page_name(fn))): fn
             for fn in found if fn.name[0] not in '._'}
 
 # ---- one notebook as blocks, each a kind and what it holds:
@@ -234,7 +238,7 @@ def make_site(out, only=()):
     out, pages = Path(out).resolve(), chapters()
     if only:
         pages = {o: fn for o, fn in pages.items() if fn.stem in ('index', *only)}
-        if missing := set(only) - {fn.stem for fn in pages.values()}: raise ValueError(f'no notebook {missing.pop()}')
+        if lost := set(only) - {fn.stem for fn in pages.values()}: raise ValueError(f'no notebook {lost.pop()}')
     if out.exists() and not (out/'index.html').exists() and any(out.iterdir()):
         raise ValueError(f'{out} is no site: give an empty folder, or one that is not there yet')
     shutil.rmtree(out, ignore_errors=True)
@@ -261,8 +265,7 @@ def main():
         settings = (ROOT/'settings.ini').read_text(encoding='utf-8')
         print(re.search('^site_requirements = (.*)$', settings, re.M)[1])
         return
-    missing = [o for o in NEEDS if importlib.util.find_spec(o) is None]
-    if missing: sys.exit(f"make_site: {', '.join(missing)} missing: pip install -c constraints.txt '.[site]'")
+    if lost := missing(): sys.exit(f"make_site: {', '.join(lost)} missing: pip install -c constraints.txt '.[site]'")
     try: print(f'{make_site(args.out, args.only)}/index.html')
     except (ValueError, OSError) as e: sys.exit(f'make_site: {e}')
 
