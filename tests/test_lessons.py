@@ -1,7 +1,10 @@
 "Each lesson runs with the answers to its exercises, each right below its question; and has what a lesson ends with"
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -149,10 +152,33 @@ def test_a_wrong_figure_is_found():
     planted = json.loads(fn.read_text(encoding='utf-8').replace('71.0 %', '72.0 %'))
     assert unshown(planted) == ['72.0 %']
 
+def for_colab(cell): return "if 'google.colab' in sys.modules:" in source(cell)
+
+@pytest.mark.parametrize('fn', sorted((ROOT/'nbs/course').glob('[0-9]*.ipynb')), ids=lambda fn: fn.stem)
+def test_each_lesson_opens_in_colab(fn):
+    "A badge behind the title, and a first code cell that installs what is needed there, and does nothing elsewhere"
+    badge, first = load(fn)['cells'][1:3]
+    address = f'https://colab.research.google.com/github/captcha-fastai/captcha_fastai/blob/main/nbs/course/{fn.name}'
+    assert re.fullmatch(r'\[!\[Open in Colab\]\(\S+\)\]\((\S+)\)', source(badge))[1] == address
+    assert first['cell_type'] == 'code' and for_colab(first) and source(first).startswith('#| hide\n')
+    tree = ast.parse(source(first)).body
+    assert [type(o) for o in tree] == [ast.Import, ast.If] and [o.name for o in tree[0].names] == ['sys']
+
+def test_on_colab_the_first_cell_clones_and_installs(monkeypatch):
+    "With stand-ins for Colab's module, for the commands and for the change of folder"
+    done = []
+    monkeypatch.setitem(sys.modules, 'google.colab', sys)
+    monkeypatch.setattr(subprocess, 'run', lambda command, **kw: done.append(command))
+    monkeypatch.setattr(os, 'chdir', done.append)
+    exec(source(load(ROOT/'nbs/course/15_tune.ipynb')['cells'][2]), {})
+    repo = '/content/captcha_fastai'
+    assert done[0].startswith(f'test -d {repo} || git clone -q --depth 1 https://github.com/captcha-fastai/captcha_fastai')
+    assert done[0].endswith(f'-m pip install -q "{repo}[tune]"') and done[1] == f'{repo}/nbs/course'
+
 def test_the_one_page_reader_is_a_page_of_plain_pytorch():
     cells = load(ROOT/'nbs/course/16_one_page.ipynb')['cells']
     end = next(i for i, o in enumerate(cells) if source(o).startswith('That was the page.'))
-    page = '\n'.join(source(o) for o in cells[:end] if o['cell_type'] == 'code')
+    page = '\n'.join(source(o) for o in cells[:end] if o['cell_type'] == 'code' and not for_colab(o))
     assert 'def train(' in page and 'def ctc_loss(' in page
     assert len(page.splitlines()) <= 150
     found = [o for o in ast.walk(ast.parse(page)) if isinstance(o, (ast.Import, ast.ImportFrom))]

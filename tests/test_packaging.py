@@ -31,10 +31,10 @@ def wanted(kind=''):
     return [Requirement(o) for o in cfg[f'{kind}requirements'].split()]
 
 reqs, dev_reqs, tune_reqs, fonts_reqs = wanted(), wanted('dev_'), wanted('tune_'), wanted('fonts_')
-onnx_reqs, shell_reqs = wanted('onnx_'), wanted('shell_')
+onnx_reqs, shell_reqs, site_reqs = wanted('onnx_'), wanted('shell_'), wanted('site_')
 heic_reqs, timm_reqs = wanted('heic_'), wanted('timm_')   # nothing else needs these, so no tested versions of them
 extras = dict(dev=dev_reqs+tune_reqs+onnx_reqs+shell_reqs, tune=tune_reqs, onnx=onnx_reqs, fonts=fonts_reqs,
-              heic=heic_reqs, timm=timm_reqs, shell=shell_reqs)
+              heic=heic_reqs, timm=timm_reqs, shell=shell_reqs, site=site_reqs)
 lines = (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines()
 pins = [Requirement(o) for o in lines if o and not o.startswith('#')]
 
@@ -96,7 +96,7 @@ def test_setuptools_bound_is_the_build_systems():
 def test_constraints_cover_the_requirements():
     by_name = {canonicalize_name(o.name): o for o in pins}
     assert len(by_name) == len(pins)
-    for o in reqs + dev_reqs + tune_reqs + fonts_reqs:
+    for o in reqs + dev_reqs + tune_reqs + fonts_reqs + site_reqs:
         pin = by_name[canonicalize_name(o.name)]
         ver = re.fullmatch(r'==([\d.]+)', str(pin.specifier))
         assert ver, f'{pin} is no exact version'
