@@ -3,7 +3,8 @@
 The engine under `captcha_fastai.ctc`, whose lesson tells what a lattice is. `text_lattice` builds those of a batch,
 `sweep` sums up (or takes the maximum over) all paths that reach each dot, `sweep_back` those that leave it. From these
 come `best_path`, `path_spans` and `swap_chars`; `align_texts` puts them together into an `Alignment`, which
-`show_alignment` draws over its picture. `show_lattice` draws a lattice, `show_columns` what a model says in each column.
+`show_alignment` draws over its picture. `show_lattice` draws a lattice, `show_columns` what a model says in each
+column.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/lattice.html.md"""
 
