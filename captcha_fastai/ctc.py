@@ -20,10 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core import CaptchaError
 from .scores import checked_scores, checked_texts
-from .lattice import (Alignment, best_path, path_spans, swap_chars, sweep,
-                                    sweep_back, text_lattice)
+from .lattice import Alignment, align_texts
 
 # %% ../nbs/course/05_ctc.ipynb #2339a65c
 def columns_needed(
@@ -58,16 +56,4 @@ def ctc_align(
 )->Alignment:          # All zeros, and minus infinity, for a text that `T` columns can't emit
     "Best path, spans and posteriors of each text's characters (Viterbi, forward-backward)"
     lp = checked_scores(log_probs)
-    targ = checked_texts(targ, lp)
-    if not lp.shape[1]: raise CaptchaError("there are no columns to align with")
-    net = text_lattice(lp, targ)
-    fwd,bwd = sweep(net.emit, net.start, net.hop, torch.logsumexp),sweep_back(net)
-    log_prob = (fwd[:,-1]+net.end).logsumexp(1)
-    posterior = fwd+bwd-net.emit-log_prob[:,None,None]
-    posterior = posterior[:,:,1::2].transpose(1,2).exp().nan_to_num(0)   # characters only
-    row = best_path(sweep(net.emit, net.start, net.hop, torch.amax), net.end, net.hop)
-    row = row.masked_fill(log_prob[:,None]==-math.inf, 0)
-    chars = swap_chars(lp, targ, fwd, bwd)
-    chars = (chars-chars.logsumexp(-1, keepdim=True)).exp().nan_to_num(0)
-    path,spans = net.rows.gather(1, row),path_spans(row, targ.shape[1])
-    return Alignment(path, spans, posterior, chars, log_prob)
+    return align_texts(lp, checked_texts(targ, lp))

@@ -2,8 +2,9 @@
 
 The engine under `captcha_fastai.ctc`, whose lesson tells what a lattice is. `text_lattice` builds those of a batch,
 `sweep` sums up (or takes the maximum over) all paths that reach each dot, `sweep_back` those that leave it. From these
-come `best_path`, `path_spans` and `swap_chars`, and an `Alignment` holds what they say; `show_alignment` draws one
-over its picture.
+come `best_path`, `path_spans` and `swap_chars`; `align_texts` puts them together into an `Alignment`, which
+`show_alignment` draws over its picture. `show_lattice` draws a lattice, `show_columns` what a model says in each
+column.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/lattice.html.md"""
 
@@ -14,6 +15,7 @@ __all__ = ['show_alignment']
 
 # %% ../nbs/library/lattice.ipynb #90abcf77
 import math
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core import Vocab
+from .core import CaptchaError, Vocab
 from .pictures import open_picture
 
 # %% ../nbs/library/lattice.ipynb #c9bbdc70
@@ -146,6 +148,25 @@ class Alignment(NamedTuple):
     chars:Tensor      # `(bs, L, V)`: how probable each class is there, given the other characters; 0 for padding, blank
     log_prob:Tensor   # `(bs,)` nats: of the text, as `ctc_log_prob`
 
+# %% ../nbs/library/lattice.ipynb #540dca20
+def align_texts(
+    lp:Tensor,    # `(bs, T, V)` log-probabilities, class 0 the blank, as `checked_scores` lets them through
+    targ:Tensor,  # `(bs, L)` int64 ids of the texts, padded with 0
+)->Alignment:     # All zeros, and minus infinity, for a text that `T` columns can't emit
+    "Best path, spans and posteriors of each text's characters (Viterbi, forward-backward)"
+    if not lp.shape[1]: raise CaptchaError("there are no columns to align with")
+    net = text_lattice(lp, targ)
+    fwd,bwd = sweep(net.emit, net.start, net.hop, torch.logsumexp),sweep_back(net)
+    log_prob = (fwd[:,-1]+net.end).logsumexp(1)
+    posterior = fwd+bwd-net.emit-log_prob[:,None,None]
+    posterior = posterior[:,:,1::2].transpose(1,2).exp().nan_to_num(0)   # characters only
+    row = best_path(sweep(net.emit, net.start, net.hop, torch.amax), net.end, net.hop)
+    row = row.masked_fill(log_prob[:,None]==-math.inf, 0)
+    chars = swap_chars(lp, targ, fwd, bwd)
+    chars = (chars-chars.logsumexp(-1, keepdim=True)).exp().nan_to_num(0)
+    path,spans = net.rows.gather(1, row),path_spans(row, targ.shape[1])
+    return Alignment(path, spans, posterior, chars, log_prob)
+
 # %% ../nbs/library/lattice.ipynb #421176f8
 def _show_spans(ax, a, spans, text, T):
     "Draw the picture `a` and the columns of each character over it"
@@ -178,4 +199,65 @@ def show_alignment(
     axs[1].imshow(dark, extent=(0,a.shape[1],max(n,1)-.5,-.5), aspect='auto', cmap='Greys', vmin=0, vmax=1)
     axs[1].set_yticks(range(n), [f'{c} {align.chars[i,k,vocab.o2i[c]]:.2f}' for k,c in enumerate(text)])
     axs[1].set_xlabel('pixels')
+    return axs
+
+# %% ../nbs/library/lattice.ipynb #4055fd87
+def show_lattice(
+    values:Tensor,    # `(T, 2L+1)`: the number of each dot, from 0 to 1
+    ids:list,         # The text's
+    vocab:Vocab,      # Whose ids they are
+    title:str='',     # What the numbers are
+    cmap:str='Blues', # Of matplotlib
+    figsize=(7,3.8),  # Inches
+):                    # The axis
+    "Draw the dots that lie on a path of a text, and the lines between them; characters have orange rims"
+    import matplotlib.pyplot as plt
+    fig,ax = plt.subplots(figsize=figsize)
+    net = text_lattice(torch.zeros(1, len(values), max(ids)+1), torch.tensor([ids]))
+    on = (sweep(net.emit, net.start, net.hop, torch.logsumexp)+sweep_back(net))[0]>-math.inf
+    rows,colors = net.rows[0].tolist(),plt.get_cmap(cmap)
+    for t,s in on.nonzero().tolist():
+        for r in (s, s-1, s-2)[:3 if net.hop[0,s] else 2]:
+            if t and r>=0 and on[t-1,r]: ax.plot([t-1,t], [r,s], c='silver', lw=1, zorder=1)
+        v = values[t,s].item()
+        ax.scatter(t, s, s=640, color=colors(.7*v), zorder=2, edgecolors='C1' if rows[s] else 'silver', linewidths=2)
+        ax.text(t, s, f'{v:.3f}'.lstrip('0'), ha='center', va='center', fontsize=8, zorder=3)
+    ax.set_yticks(range(len(rows)), [vocab.chars[k-1] if k else 'blank' for k in rows])
+    ax.set(xlim=(-.4,len(values)-.6), ylim=(len(rows)-.5,-.5), xlabel='column', title=title)
+    for o in ax.spines.values(): o.set_visible(False)
+    return ax
+
+# %% ../nbs/library/lattice.ipynb #e064a81f
+def _columns(ax, probs, colors, vocab):
+    "A bar for each column: letters of the text, all others, blank"
+    foot,best = torch.zeros(len(probs)),probs.argmax(-1).tolist()
+    others = 1-probs[:,[0,*colors]].sum(1)
+    layers = [(probs[:,k],c) for k,c in colors.items()]
+    for p,color in [*layers, (others,'dimgray'), (probs[:,0],'whitesmoke')]:
+        ax.bar(range(len(p)), p, bottom=foot, color=color, width=1, edgecolor='white', lw=.6)
+        foot = foot+p
+    for t,k in enumerate(best):
+        if k and probs[t,k]>.6: ax.text(t, .45, vocab.chars[k-1], c='w', ha='center', va='center')
+    ax.set(xlim=(-.5,len(probs)-.5), ylim=(0,1), xticks=[], yticks=[])
+
+def show_columns(
+    im,           # The picture
+    strips:dict,  # Name of each strip, and its log-probabilities `(T, V)`
+    text:str,     # Whose letters get colours
+    vocab:Vocab,  # Whose ids they are
+    reads=True,   # Say what the best class of each column comes to?
+):                # The axes: the picture, and the strips below it
+    "Draw what a model says in each column, one strip below the other"
+    import matplotlib.pyplot as plt
+    colors = {vocab.o2i[c]:f'C{i}' for i,c in enumerate(dict.fromkeys(text))}
+    n = len(strips)
+    size,heights = (8,1.3+.65*n),[1.7]+[1]*n
+    fig,axs = plt.subplots(n+1, 1, figsize=size, height_ratios=heights, layout='constrained')
+    axs[0].imshow(open_picture(im), cmap='gray', aspect='auto')
+    axs[0].set(xticks=[], yticks=[])
+    for ax,(name,lp) in zip(axs[1:], strips.items()):
+        _columns(ax, lp.exp(), colors, vocab)
+        ax.set_ylabel(name, rotation=0, ha='right', va='center')
+        said = vocab.decode([k for k,_ in groupby(lp.argmax(-1).tolist()) if k]) or 'nothing'
+        if reads: ax.annotate(f'reads {said}', (1.01,.5), xycoords='axes fraction', va='center')
     return axs
