@@ -19,7 +19,7 @@ SITE = ms.project_url('Documentation')
 def site(tmp_path_factory):
     "The whole site, made by the command"
     missing = ms.missing()
-    if missing: pytest.skip(f"{', '.join(missing)} missing, of the extra `site`: pip install -c constraints.txt '.[site]'")
+    if missing: pytest.skip(f"needs {', '.join(missing)} (extra `site`): pip install -c constraints.txt '.[site]'")
     out = tmp_path_factory.mktemp('site')/'_site'
     res = subprocess.run([sys.executable, ROOT/'tools/make_site.py', '--out', out], capture_output=True, text=True)
     assert res.returncode == 0, res.stderr
@@ -81,8 +81,8 @@ def test_no_paths_of_one_machine(pages):
 
 def test_nothing_is_fetched_from_elsewhere(site, pages):
     "Scripts, styles, fonts and pictures are the site's own, those of equations too"
-    fetched = r'<(?:script|img|iframe|source)\b[^>]*?\ssrc="((?:https?:)?//[^"]*)|<link\b[^>]*?\shref="((?:https?:)?//[^"]*)'
-    none([f'{o}: {m[0]}' for o, t in pages.items() for m in re.finditer(fetched, t)], 'fetched from elsewhere')
+    fetched = re.compile(r'<(?:script|img|iframe|source|link)\b[^>]*?\s(?:src|href)="(?:https?:)?//[^"]*')
+    none([f'{o}: {m[0]}' for o, t in pages.items() for m in fetched.finditer(t)], 'fetched from elsewhere')
     with_math = [o for o, fn in ms.chapters().items() if '$$' in prose(fn)]
     assert 'course/ctc' in with_math
     for o in with_math: assert '_static/mathjax/tex-chtml.js' in pages[f'{o}.html'], o
@@ -97,6 +97,11 @@ def test_names_of_the_library_are_in_the_index(pages):
     for name in ('ctc_log_prob', 'captcha_learner', 'Reader', 'Reader.read', 'captcha_accuracy'):
         assert f'.{name}"' in pages['genindex.html'], name
 
+def test_indented_code_stays_code(pages):
+    "A module's text may begin with it"
+    code = re.findall(r'<pre>(.*?)</pre>', pages['library/learner.html'].partition('<h2>')[0], re.S)
+    assert re.sub('<[^>]*>', '', code[0]).startswith('dls = CaptchaDataLoaders.from_folder(path)\nlearn = ')
+
 def test_a_directive_that_is_not_known_is_refused(tmp_path):
     fn = tmp_path/'01_odd.ipynb'
     nb = dict(cells=[dict(cell_type='code', source='#| hdie\nx = 1', outputs=[])])
@@ -110,11 +115,13 @@ def test_a_folder_that_is_no_site_is_left_alone(tmp_path):
 
 def test_links_of_a_notebook_become_links_of_the_site():
     fn = ROOT/'nbs/course/05_ctc.ipynb'
+    gone = 'no_such_lesson'
     def moved(text): return ms.relink(text, fn, '.html.md')
-    assert moved('[a](06_decode.ipynb#b) [c](../library/core.ipynb)') == '[a](decode.html.md#b) [c](../library/core.html.md)'
+    assert moved('[a](06_decode.ipynb#b)') == '[a](decode.html.md#b)'
+    assert moved('[c](../library/core.ipynb)') == '[c](../library/core.html.md)'
     assert moved('[a](../../LICENSE)') == f"[a]({ms.project_url('Repository')}/blob/main/LICENSE)"
     assert moved('[a](https://b.c/d.ipynb)') == '[a](https://b.c/d.ipynb)'
-    assert moved('see `06_decode`, `06_no`') == 'see [`06_decode`](decode.html.md), `06_no`'
+    assert moved(f'see `06_decode`, `06_{gone}`') == f'see [`06_decode`](decode.html.md), `06_{gone}`'
     assert moved('```\n[a](06_decode.ipynb)\n```') == '```\n[a](06_decode.ipynb)\n```'
 
 SRC = '''

@@ -83,7 +83,7 @@ def blocks(fn, suffix):
         if unknown := set(found) - KNOWN: raise ValueError(f'{fn.name}, cell {i}: unknown directive {unknown.pop()}')
         if 'hide' in found or 'default_exp' in found: continue
         if cell['cell_type'] == 'markdown':
-            src = relink(src.strip(), fn, suffix)
+            src = relink(src.strip('\n'), fn, suffix)
             if is_badge(src): continue
             (module if is_lesson and 'export' in found else shown).append(('markdown', src))
         elif 'export' in found or 'exporti' in found:

@@ -24,3 +24,4 @@ maximum_signature_line_length = 70
 add_module_names = False
 toc_object_entries = False
 copybutton_selector = 'div.highlight:not(.output *) pre'
+pygments_dark_style = 'github-dark'
