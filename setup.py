@@ -22,7 +22,8 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-extras = {o: cfg[f'{o}_requirements'].split() for o in ('dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'shell', 'site')}
+names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'shell', 'site'
+extras = {o: cfg[f'{o}_requirements'].split() for o in names}
 extras['dev'] += extras['tune']+extras['onnx']+extras['shell']   # the tests search, export and complete as well
 
 setup(

@@ -10,7 +10,7 @@ model, its width to the nearest of a grid, as a reader will do it (`resample`). 
 rises, and falls to nothing as the seconds of the budget run out; stops don't count. What is kept is a running average
 of the weights. The state is written to DIR.partial every few minutes, and the same command goes on from there;
 --resume insists that there is something to go on from. In the end DIR is a saved reader in half precision, from which
---from DIR goes on another time. With --arch-args of a larger model the smaller one at --from is where it starts: `grow`.
+--from DIR goes on another time. With --arch-args of a larger model it starts from the smaller one at --from: `grow`.
 
 Neither fastai nor a font is needed: torch, and an atlas of glyphs (`GlyphAtlas.build([...]).save(FILE)`). On a GPU,
 --device cuda --workers 8 draws on the cores; --workers 0 draws on the GPU. Nothing is chosen by real pictures: with

@@ -101,7 +101,7 @@ def _table():
     return torch.tensor(rows, dtype=torch.float32)
 
 def random_looks(which, gen, h=50):
-    "Knobs `(n,)` of pictures `h` pixels high whose families are `which` `(n,)`; low pictures bear less clutter, no tiny letters"
+    "Knobs `(n,)` of pictures `h` pixels high, of families `which` `(n,)`; low ones bear less clutter, no tiny letters"
     p,lo,hi = _table()[which].unbind(-1)
     r = torch.rand(2, *p.shape, generator=gen)
     v = torch.where(r[0]<p, lo+(hi-lo)*r[1], torch.tensor(list(OFF.values())))
