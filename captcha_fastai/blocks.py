@@ -4,7 +4,7 @@
 steps ask, from `block.cross_attn.keys_values(encoded)`, and of the steps so far. `PositionalEmbedding(n, d)` says where
 each of `n` places is. Within `keep_attention(model)` each `Attention` leaves the weights of its last pass.
 
-Lesson `08_attention` builds these parts in small cells and holds them against torch's own.
+Lesson `08_attention` builds these parts in small cells, by hand.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/blocks.html.md"""
 
