@@ -230,16 +230,18 @@ def show_cross_attention(
     weights:Tensor, # `(n,h',w')`, `n` above `len(text)`: `cross_attention`, averaged over heads
     figsize=None,   # Of the whole figure, inches
 ):
-    "The picture once for each character and for the end (∎), lit where the step looked"
+    "The picture once for each character and for the end (∎), orange where the step looked"
     import matplotlib.pyplot as plt
     im = im.as_subclass(Tensor).detach().cpu().float()
     im = (im-im.min())/(im.max()-im.min()).clamp(min=1e-6)
+    grey,away = im.mean(0)[...,None],torch.tensor([0.,.6,1.])   # what orange takes away: red, green, blue
     n = len(text)+1
-    fig,axs = plt.subplots(n, 1, figsize=figsize or (2.6,.75*n), squeeze=False)
-    for ax,c,w in zip(axs[:,0], text+'∎', weights.cpu()):
+    rows = -(-n//2)
+    fig,axs = plt.subplots(rows, 2, figsize=figsize or (7,1.1*rows), squeeze=False, layout='constrained')
+    for ax,c,w in zip(axs.flat, text+'∎', weights.cpu()):
         light = F.interpolate(w[None,None], im.shape[-2:], mode='bilinear')[0,0]
-        lit = im.mean(0)*(.25+.75*light/light.max())
-        ax.imshow(lit[...,None].expand(-1,-1,3).clamp(0,1))
+        ax.imshow(grey*(1-away*(light/light.max())[...,None]))
         ax.set_ylabel(c, rotation=0, ha='right', va='center', fontsize=14)
         ax.set(xticks=[], yticks=[])
+    for ax in axs.flat[n:]: ax.remove()
     return fig
