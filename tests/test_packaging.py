@@ -112,7 +112,7 @@ def imported(node):
                     reason='packages_distributions knows only some packages before Python 3.11')
 def test_every_import_is_a_requirement():
     dists = importlib.metadata.packages_distributions()
-    names = {canonicalize_name(o.name) for o in reqs + tune_reqs + onnx_reqs}
+    names = {canonicalize_name(o.name) for o in reqs + tune_reqs + onnx_reqs + shell_reqs}
     spare = {canonicalize_name(o.name) for o in heic_reqs + timm_reqs}   # may not be installed: by their own names
     ours, lost = {*sys.stdlib_module_names, 'captcha_fastai'}, set()
     for fn in (ROOT/'captcha_fastai').rglob('*.py'):

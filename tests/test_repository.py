@@ -64,7 +64,7 @@ def test_unclean_code_is_found(tmp_path):
 
 def test_no_module_is_too_large():
     "One idea a module; the commands have a limit of their own"
-    limits = {'cli': 400}
+    limits = {'cli': 450}
     files = [p for p in (ROOT/'captcha_fastai').glob('*.py') if p.stem != '_modidx']
     sizes = {p.stem: len(p.read_text(encoding='utf-8').splitlines()) for p in files}
     none([f'{k}: {n} lines' for k, n in sizes.items() if n > limits.get(k, 450)],
