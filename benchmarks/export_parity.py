@@ -64,14 +64,19 @@ def row(reader, read, files, texts, told):
     return dict(told=int(told), n=len(got), same=sum(same), sure=sum(sure), sure_same=both,
                 near=sum(lead<portable.NEAR for *_,lead in got)-sum(same), apart=f'{max(apart, default=0):.0e}')
 
-def main():
-    p = parser(__doc__)
+def options(doc):
+    "A parser with the options that say what is compared, and on what"
+    p = parser(doc)
     p.add_argument('--readers', default='pretrained,pretrained/small', help='saved readers, commas between')
     p.add_argument('--archs', default='', help='archs to train shortly and compare as well')
     p.add_argument('--epochs', type=int, default=4, help='of such a training')
     p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'), help='$CAPTCHA_DATA if not given')
     p.add_argument('--kinds', default=os.environ.get('CAPTCHA_KINDS'), help='$CAPTCHA_KINDS if not given')
     p.add_argument('--only', default='', help='names of folders to read, commas between; all if not given')
+    return p
+
+def main():
+    p = options(__doc__)
     p.add_argument('--int8', action='store_true', help='export in 8 bits')
     p.add_argument('--out', type=Path, default=RESULTS/'export_parity')
     args = p.parse_args()

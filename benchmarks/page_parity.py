@@ -13,18 +13,17 @@ and a Markdown table is printed.
 """
 import hashlib
 import json
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import quote
 
-from common import RESULTS, Table, log, md_head, md_row, parser, refused
+from common import RESULTS, Table, log, md_head, md_row, refused
 from captcha_fastai import portable
 from captcha_fastai.core import CaptchaError
 from captcha_fastai.reader import Reader
-from export_parity import short_trained
+from export_parity import options, short_trained
 from kinds_table import kinds_in, rule
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'tools'))
@@ -80,13 +79,7 @@ def row(reader, exported, browser, name, files, root, constraint):
                 apart=f'{apart:.0e}')
 
 def main():
-    p = parser(__doc__)
-    p.add_argument('--readers', default='pretrained,pretrained/small', help='saved readers, commas between')
-    p.add_argument('--archs', default='', help='archs to train shortly and compare as well')
-    p.add_argument('--epochs', type=int, default=4, help='of such a training')
-    p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'), help='$CAPTCHA_DATA if not given')
-    p.add_argument('--kinds', default=os.environ.get('CAPTCHA_KINDS'), help='$CAPTCHA_KINDS if not given')
-    p.add_argument('--only', default='', help='names of folders to read, commas between; all if not given')
+    p = options(__doc__)
     p.add_argument('--most', type=int, help='pictures of a folder, at most')
     p.add_argument('--runtime', type=Path, help='another onnxruntime-web')
     p.add_argument('--out', type=Path, default=RESULTS/'page_parity')

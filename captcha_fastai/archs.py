@@ -119,8 +119,10 @@ def _loaded(load, name):
         raise CaptchaError(f"{name} is no arch: mark it by captcha_arch, as @captcha_arch(Recipe(20, 2e-3))")
     return arch
 
-def _by_path(name):
-    "The attribute that `module:function` names; imports the module"
+def by_path(
+    name:str,   # As 'package.module:function'
+):              # The function, or what else stands there
+    "What the name leads to; imports the module, and raises `ImportError` or `AttributeError` where there is none"
     module,_,function = name.partition(':')
     found = importlib.import_module(module)
     for o in function.split('.'): found = getattr(found, o)
@@ -130,7 +132,7 @@ def find_arch(
     name:str,   # As `arch_name` gives it; nothing is imported because of it
 ):              # The function
     "An arch that is known here: of this package, marked in this process, or announced by an installed package"
-    if name in own_archs: return _by_path(f'{own_archs[name]}:{name}')
+    if name in own_archs: return by_path(f'{own_archs[name]}:{name}')
     if name in _marked: return _marked[name]
     if name in (there := _announced()): return _loaded(there[name].load, name)
     # format 1 of saved readers kept the function's name alone
@@ -144,7 +146,7 @@ def get_arch(
 ):          # The function
     "The arch that you name"
     if not isinstance(arch, str): return _loaded(lambda: arch, repr(arch))
-    if ':' in arch and arch not in _marked: return _loaded(lambda: _by_path(arch), arch)
+    if ':' in arch and arch not in _marked: return _loaded(lambda: by_path(arch), arch)
     if arch in own_archs or arch in _marked or arch in _announced(): return find_arch(arch)
     known = [*own_archs, *(o for o in _announced() if ':' not in o)]
     raise CaptchaError(f"no arch {arch!r}; there are {', '.join(known)}, and yours as package.module:function")

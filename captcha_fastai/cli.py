@@ -58,10 +58,14 @@ def captcha_draw(
 # %% ../nbs/library/cli.ipynb #981b4e90
 _archs = 'crnn_small, captcha_transformer, crnn, pooled_classifier, spatial_classifier'
 
+def _look_here():
+    "Modules of yours may lie in the folder you are in"
+    if os.getcwd() not in sys.path: sys.path.append(os.getcwd())
+
 def _arch(name):
-    "The arch that --arch names; your module may lie in the folder you are in"
+    "The arch that --arch names"
     if name is None: return None
-    if ':' in name and os.getcwd() not in sys.path: sys.path.append(os.getcwd())
+    if ':' in name: _look_here()
     return import_module('captcha_fastai.archs').get_arch(name)
 
 def _json(figures): return json.dumps({k:round(v, 6) if isinstance(v, float) else v for k,v in figures.items()})
@@ -136,11 +140,10 @@ _Check = option('RULE', 'A check digit that texts have, as luhn, ean, isbn10, mo
 _Arch = option('ARCH', "The function that made the reader's model, as package.module:function, if not of this package")
 
 def _check(rule):
-    "The check that --check names: of the package, or yours, whose module may lie in the folder you are in"
+    "The check that --check names: of the package, or yours"
     if rule is None or ':' not in rule: return rule
-    module,name = rule.split(':', 1)
-    if os.getcwd() not in sys.path: sys.path.append(os.getcwd())
-    try: found = getattr(import_module(module), name)
+    _look_here()
+    try: found = import_module('captcha_fastai.archs').by_path(rule)
     except (ImportError, AttributeError, ValueError) as e: raise _refused(f"cannot load the check {rule}: {e}") from e
     if not callable(found): raise _refused(f"{rule} is no function that says whether a text is allowed")
     return found

@@ -87,7 +87,7 @@ def _swapped(ids, V):
 def _written(model, memory, texts):
     "Log-probability of each of `texts` `(n, L)`, with which the model is handed what it has seen of one picture"
     memory = [tuple(o.expand(len(texts), *o.shape[1:]) for o in kv) for kv in memory]
-    reads = F.pad(texts, (1,0))
+    reads = F.pad(texts, (1,0))[:,:model.width+1]   # a text without an end has no step behind it
     out,_ = model.decode(reads, memory)
     return TokenLoss().log_prob(out.float(), texts)
 

@@ -215,11 +215,12 @@ def captcha_transformer(
 def cross_attention(
     model:CaptchaTransformer,  # The model
     x:Tensor,                  # `(bs,c,h,w)`
-    ids:Tensor,                # `(bs,L)` padded ids: the text to follow, as what the model has written
-)->Tensor:                     # `(bs,layers,heads,L+1,h',w')`: each step's weights sum to 1
-    "Where each step of each decoder block looks while it reads `ids`"
+    ids:Tensor,                # `(bs,L)` padded ids: the text to follow, as the model wrote it
+)->Tensor:                     # `(bs,layers,heads,n,h',w')`, n is L+1, or all steps of the model
+    "Where each step of each decoder block looks while it reads `ids`; its weights sum to 1"
+    reads = shift_targets(ids)[0][:,:model.width+1]   # a text that didn't end has no step behind it
     with keep_attention(model), evaluating(model), torch.no_grad():
-        model(x, ids)
+        model.decode(reads, model.memory(x))
         weights = torch.stack([o.cross_attn.weights for o in model.decoder], 1)
         return weights.unflatten(-1, model.grid)
 

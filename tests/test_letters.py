@@ -125,3 +125,13 @@ def test_kept_readings_keep_their_letters(drawn, tmp_path):
     reader.read = nothing_left
     again = list(read_resumable(reader, files, kept, details=True))
     assert [(o.text, o.chars, o.n_best) for o in first] == [(o.text, o.chars, o.n_best) for o in again]
+
+def test_a_text_that_did_not_end():
+    "A transformer that writes on to its last step has one character more than it was made for"
+    reader = untrained('captcha_transformer')
+    with torch.no_grad(): reader.model.scores[-1].bias[0] = -9   # it never says the end
+    picture = torch.rand(50, 200, generator=torch.Generator().manual_seed(0)).mul(255).byte().numpy()
+    plain, close = reader.read(picture)[0], reader.read(picture, details=True)[0]
+    assert len(plain.text) == 6 and close.text == plain.text
+    assert ''.join(o.char for o in close.chars) == close.text
+    assert all(0 <= o.confidence <= 1 and 0 <= o.span[0] <= o.span[1] <= 200 for o in close.chars)
