@@ -121,7 +121,7 @@ def modules():
 
 def args_for(name, *args):
     "What runs a command in a process of its own"
-    code = f'from captcha_fastai.cli import {name}; {name}()'
+    code = f"from captcha_fastai.__main__ import found; found('{name.removeprefix('captcha_')}')()"
     return [sys.executable, '-c', code, *map(str, args)]
 
 ENV = {**os.environ, 'OMP_NUM_THREADS':'1'}

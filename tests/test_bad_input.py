@@ -241,6 +241,7 @@ own = {
 fixed = {'--corrections':{'nowhere':'cannot read nowhere', '{good}':'cannot read', '':'corrections is empty'}}
 sure = {'--min-confidence':{'x':'invalid float', '2':'from 0 to 1', '-1':'from 0 to 1', 'nan':'from 0 to 1'}}
 table = {'--csv':{'nowhere/a.csv':'there is no folder', '{good}':'exists already', '':'csv is empty'}}
+report = {'--report':{'nowhere/a.html':'there is no folder', '{good}':'exists already', '':'report is empty'}}
 seed = {'--seed':{'-1':'--seed goes from', str(2**70):'--seed goes from', 'x':'invalid int', '1e9':'invalid int'}}
 OPTIONS = {
     ('captcha_draw', '2', '--out', 'NEW'):seed | {
@@ -270,7 +271,7 @@ OPTIONS = {
         '--folds':{'1':'--folds must be', '21':'--folds must be', 'x':'invalid int'},
     } | fixed,
     ('captcha_train', '{good}', '--out', 'NEW', '--unlabelled', '{good}-more'):{'--pattern':known['--pattern']},
-    ('captcha_eval', 'pretrained', '{good}'):known | own | sure | table | fixed | {
+    ('captcha_eval', 'pretrained', '{good}'):known | own | sure | table | report | fixed | {
         '--show':{'-1':'--show must be', 'x':'invalid int'},
     },
     ('captcha_read', 'pretrained', '{good}'):known | own | sure | table | {
