@@ -381,12 +381,11 @@ def captcha_check(
     say(f"{len(found)} label{'s'*(len(found)!=1)} worth a look")
 
 # %% ../nbs/library/cli.ipynb #dab646b6
-def _to_label(data, folder, n, fold_case, seed, corrections):
-    "Readings of the pictures to label next, by a model trained on all labels that there are"
+def _to_label(data, others, n, fold_case, seed, corrections):
+    "Readings of those of `others` to label next, by a model trained on all labels that there are"
     from captcha_fastai.label_errors import load_corrected
-    from captcha_fastai.plan import next_to_label, unlabelled_beside
+    from captcha_fastai.plan import next_to_label
     from captcha_fastai.train import train_reader
-    others = unlabelled_beside(data, folder)[:2000] if n else []
     if not others: return []
     made = train_reader(data, None, valid_pct=0, seed=seed, ignore_case=fold_case, corrections=corrections, yes=True,
                         log=lambda line: None).reader
@@ -406,14 +405,16 @@ def captcha_plan(
 ):
     "Say what more labels would bring, and which pictures to label next; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv
-    from captcha_fastai.plan import advice, learning_curve, write_curve
+    from captcha_fastai.plan import advice, learning_curve, unlabelled_beside, write_curve
     if next<0: raise _refused(f"next must be at least 0, not {next}")
     if not 0<target<1: raise _refused(f"target must be a share between 0 and 1, as .95, not {target}")
     if not 0<=seed<2**32: raise _refused(f"seed goes from 0 to {2**32-1}, not {seed}")
     if csv: check_new_csv(csv, resume=False)
+    others = unlabelled_beside(data, unlabelled) if next else []
+    if len(others)>2000: say(f'2000 of the {len(others)} pictures without a label are looked at')
     with redirect_stdout(sys.stderr):
         curve = learning_curve(data, seed=seed, ignore_case=fold_case, corrections=corrections, log=say)
-        named = _to_label(data, unlabelled, next, fold_case, seed, corrections)
+        named = _to_label(data, others[:2000], next, fold_case, seed, corrections)
     say(curve)
     table,told = curve.at(curve.ahead()),advice(curve, target)
     for k,o in table.iterrows(): print(f'{k} labels\t{o.accuracy:.1%}\tbetween {o.low:.1%} and {o.high:.1%}')

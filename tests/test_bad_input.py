@@ -281,9 +281,9 @@ OPTIONS = {
     ('captcha_plan', '{good}'):seed | table | fixed | {
         '--target':{'0':'--target must be', '95':'--target must be', 'x':'invalid float'},
         '--next':{'-1':'--next must be', 'x':'invalid int'},
+        '--unlabelled':{'nowhere':'no such folder', '':'unlabelled is empty'},
     },
-    ('captcha_check', '{good}'):seed | table | fixed | {
-        '--report':{'nowhere/a.html':'there is no folder', '{good}':'exists already', '':'report is empty'},
+    ('captcha_check', '{good}'):seed | table | report | fixed | {
         '--reader':{'nowhere':'no saved reader', '':'reader is empty'},
         '--folds':{'1':'--folds must be', '21':'--folds must be', 'x':'invalid int'},
     },
