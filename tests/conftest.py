@@ -1,4 +1,5 @@
 "What several tests need: where the repository is, which files belong to it, and a copy of them to work in"
+import atexit
 import importlib.util
 import io
 import os
@@ -7,8 +8,12 @@ import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
+
 import pytest
+
+from warm import Warm
 
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'   # workers share the cores
 
@@ -22,7 +27,9 @@ def pytest_collection_modifyitems(items):
 
 def pytest_sessionfinish(session):
     "A worker of pytest-xdist hands over what it has collected"
-    if 'workeroutput' in vars(session.config): session.config.workeroutput['walls'] = WALLS
+    if 'workeroutput' not in vars(session.config): return
+    sayable = [tuple(o.encode('utf-8', 'backslashreplace').decode() for o in wall) for wall in WALLS]
+    session.config.workeroutput['walls'] = sayable   # half a character can't be handed over
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
@@ -126,10 +133,23 @@ def args_for(name, *args):
 
 ENV = {**os.environ, 'OMP_NUM_THREADS':'1'}
 
-def run(name, *args, **kwargs):
+def fresh(name, *args, **kwargs):
     "Run a command in a process of its own; `stdout` or `stderr` may go elsewhere"
     streams = {k:kwargs.pop(k, subprocess.PIPE) for k in ('stdout','stderr')}
     return subprocess.run(args_for(name, *args), **streams | dict(text=True, env=ENV, timeout=300) | kwargs)
+
+@cache
+def warm():
+    "What `run` forks, begun when it is first wanted"
+    res = Warm(ENV)
+    atexit.register(res.close)
+    return res
+
+def run(name, *args, **kwargs):
+    "The same, forked from a process whose imports are done where nothing of how it begins is asked for"
+    plain = kwargs.keys()<={'cwd','input','timeout','stdout','stderr'}
+    if not plain or not hasattr(os, 'fork'): return fresh(name, *args, **kwargs)
+    return warm().run(name, [str(o) for o in args], ENV, **kwargs)
 
 def inside(name, *args):
     "The same in this process, which is sooner"
