@@ -53,7 +53,7 @@ def picture_stem(
 
 # %% ../nbs/course/09_transformer.ipynb #f5303f03
 class CaptchaTransformer(nn.Module):
-    "Pictures `(bs,c,h,w)` to logits `(bs,width+1,V)`: a step for each character and one for the end"
+    "Pictures `(bs,c,h,w)` to logits `(bs,width+1,V)`: a step for each character, one for the end"
     def __init__(self,
         stem:nn.Module,      # `(bs,c,h,w)` to `(bs,nf,h',w')`
         shape:tuple,         # (nf,h',w')
@@ -87,8 +87,9 @@ def encode(self:CaptchaTransformer,
     "What the encoder makes of each cell of the picture"
     cells = self.stem(x).permute(0,2,3,1)
     if cells.shape[1:3]!=self.grid:
-        raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of "
-                           f"{tuple(cells.shape[1:3])}, the model knows the places of one of {self.grid}; "
+        found = tuple(cells.shape[1:3])
+        raise CaptchaError(f"pictures of {tuple(x.shape[-2:])} make a map of {found}, "
+                           f"the model knows the places of one of {self.grid}; "
                            "give it pictures of the size it was made for")
     x = self.proj(cells) + self.rows()[:,None] + self.columns()
     return self.encoder(x.flatten(1,2))
@@ -200,7 +201,7 @@ def captcha_transformer(
     d_ff:int=None,                  # Features within the feed-forward nets; `4*d` if `None`
     drop:float=.1,                  # Dropout
     widths:tuple=(24,48,96,96),     # Channels of each stage of the stem
-    patch:tuple=None,               # (h,w) of patches to cut the picture into, instead of convolutions
+    patch:tuple=None,               # (h,w) of patches to cut the picture into, not convolutions
     sine:bool=False,                # Positions as waves, not as parameters?
 )->CaptchaTransformer:
     "An encoder-decoder transformer (Vaswani et al. 2017) behind a small convolutional stem"
@@ -235,10 +236,12 @@ def show_cross_attention(
     import matplotlib.pyplot as plt
     im = im.as_subclass(Tensor).detach().cpu().float()
     im = (im-im.min())/(im.max()-im.min()).clamp(min=1e-6)
-    grey,away = im.mean(0)[...,None],torch.tensor([0.,.6,1.])   # what orange takes away: red, green, blue
+    grey = im.mean(0)[...,None]
+    away = torch.tensor([0.,.6,1.])   # what orange takes away: red, green, blue
     n = len(text)+1
     rows = -(-n//2)
-    fig,axs = plt.subplots(rows, 2, figsize=figsize or (7,1.1*rows), squeeze=False, layout='constrained')
+    figsize = figsize or (7,1.1*rows)
+    fig,axs = plt.subplots(rows, 2, figsize=figsize, squeeze=False, layout='constrained')
     for ax,c,w in zip(axs.flat, text+'∎', weights.cpu()):
         light = F.interpolate(w[None,None], im.shape[-2:], mode='bilinear')[0,0]
         ax.imshow(grey*(1-away*(light/light.max())[...,None]))
