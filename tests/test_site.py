@@ -33,6 +33,14 @@ def pages(site):
 def cells(fn): return json.loads(fn.read_text(encoding='utf-8'))['cells']
 def prose(fn): return '\n\n'.join(''.join(o['source']) for o in cells(fn) if o['cell_type'] == 'markdown')
 
+@pytest.mark.parametrize('fn', ms.chapters().values(), ids=lambda fn: fn.stem)
+def test_what_a_page_is_made_of(fn):
+    "Without Sphinx: each notebook can become a page and its markdown; what is folded in a notebook is folded there"
+    page = json.loads(ms.sphinx_page(fn))
+    assert ms.markdown_page(fn).startswith('# ')
+    folded = [o for o in page['cells'] if 'hide-input' in o['metadata'].get('tags', [])]
+    assert len(folded) == sum('#| code-fold: true' in ''.join(o['source']) for o in cells(fn))
+
 def test_each_notebook_is_a_page(pages):
     none([o for o in ms.chapters() if f'{o}.html' not in pages], 'no page')
     for name in ('index', 'course/ctc', 'library/core'): assert name in ms.chapters()

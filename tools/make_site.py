@@ -23,7 +23,7 @@ from make_readme import _directives, _output, _text
 from site_api import entries, markdown_entry, myst_entry, names, only_imports
 
 ROOT = Path(__file__).resolve().parent.parent
-KNOWN = {'hide', 'default_exp', 'export', 'exporti', 'slow', 'eval'}   # what a cell may begin with
+KNOWN = {'hide', 'default_exp', 'export', 'exporti', 'slow', 'eval', 'code-fold'}   # what a cell may begin with
 NEEDS = ('sphinx', 'myst_nb', 'furo', 'sphinx_copybutton', 'mathjax')
 
 def project_url(name):
@@ -51,7 +51,8 @@ def chapters():
             for fn in found if fn.name[0] not in '._'}
 
 # ---- one notebook as blocks, each a kind and what it holds:
-# markdown: text; code: source, outputs; imports: source; api: source, is it public; entry: what site_api.entries found
+# markdown: text; code: source, outputs, is it folded; imports: source; api: source, is it public;
+# entry: what site_api.entries found
 
 def relink(text, fn, suffix):
     "Links to notebooks become links to pages, links to other files of the repository lead to where it is kept"
@@ -89,9 +90,9 @@ def blocks(fn, suffix):
         elif 'export' in found or 'exporti' in found:
             exports.append(src)
             if is_lesson and only_imports(src): shown.append(('imports', src))
-            elif is_lesson: shown.append(('code', src, cell['outputs']))
+            elif is_lesson: shown.append(('code', src, cell['outputs'], False))
             elif names(src): shown.append(('api', src, 'export' in found))
-        elif src: shown.append(('code', src, cell['outputs']))
+        elif src: shown.append(('code', src, cell['outputs'], 'code-fold' in found))
     if is_lesson and module:
         public = [o for src in exports for o in entries(src)]
         name = _module_name(fn)
@@ -106,9 +107,10 @@ def _module_name(fn):
 
 def _md(text): return dict(cell_type='markdown', metadata={}, source=text)
 
-def _code(src, outputs):
-    alt = dict(mystnb=dict(image=dict(alt='What the code above draws')))
-    return dict(cell_type='code', metadata=alt, source=src, outputs=_cleaned(outputs), execution_count=None)
+def _code(src, outputs, folded):
+    meta = dict(mystnb=dict(image=dict(alt='What the code above draws')))
+    if folded: meta['tags'] = ['hide-input']
+    return dict(cell_type='code', metadata=meta, source=src, outputs=_cleaned(outputs), execution_count=None)
 
 def _folded(title, src):
     return f'<details class="source"><summary>{title}</summary>\n\n```python\n{src}\n```\n\n</details>'
