@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does an exported folder read what its reader reads? Text by text, free and told, on real pictures
 
-usage: export_parity.py [--readers pretrained,pretrained/small] [--archs crnn,...] [--data DIR] [--kinds DIR] [--int8]
+usage: export_parity.py [--readers pretrained,pretrained/crnn_small] [--archs crnn,...] [--data DIR] [--kinds DIR] [--int8]
                         [--only FOLDER,...] [--epochs 4] [--out FILE]
 
 Each reader is exported to a temporary folder, whose own read.py reads the pictures; the reader itself reads them in
@@ -67,7 +67,7 @@ def row(reader, read, files, texts, told):
 def options(doc):
     "A parser with the options that say what is compared, and on what"
     p = parser(doc)
-    p.add_argument('--readers', default='pretrained,pretrained/small', help='saved readers, commas between')
+    p.add_argument('--readers', default='pretrained,pretrained/crnn_small', help='saved readers, commas between')
     p.add_argument('--archs', default='', help='archs to train shortly and compare as well')
     p.add_argument('--epochs', type=int, default=4, help='of such a training')
     p.add_argument('--data', default=os.environ.get('CAPTCHA_DATA'), help='$CAPTCHA_DATA if not given')

@@ -28,7 +28,7 @@ from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.learner import captcha_learner, recipe_bs
 from captcha_fastai.metrics import score_texts
 from captcha_fastai.reader import Reader
-from captcha_fastai.weights import reader_folder, saved_spec
+from captcha_fastai.weights import data_like, reader_folder
 from kinds import KINDS, known, pictures
 
 COLS = 'kind,arm,labels,seed,n,right,told,cer,seconds'.split(',')
@@ -37,9 +37,9 @@ OWN_ARMS = 'shipped','whole','asked','taught','scratch'
 def train(files, texts, chars, weights, seed, whole=False):
     "A reader trained on these pictures, the characters being known"
     set_seed(seed)
-    size = saved_spec(reader_folder(weights)).size if weights else None
+    like = data_like(reader_folder(weights)) if weights else {}
     dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(crnn_small, len(files)),
-                                        vocab=chars, size=size)
+                                        vocab=chars, **like)
     learn = captcha_learner(dls, crnn_small, pretrained=weights or False)
     with quiet(learn): learn.fit_recipe(average=False if whole else None)
     return Reader.from_learner(learn, check=0)

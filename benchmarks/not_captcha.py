@@ -100,7 +100,7 @@ def rows(kind, name, table, seed):
 def main():
     p = parser(__doc__)
     p.add_argument('--kind', default=','.join(KINDS), help='kinds, with commas')
-    p.add_argument('--reader', default='pretrained', help='pretrained, or pretrained/small')
+    p.add_argument('--reader', default='pretrained', help='pretrained, or pretrained/crnn_small')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--out', type=Path, default=RESULTS/'not_captcha.csv')
     args = p.parse_args()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the exported web page read what its reader reads? Text by text in headless Chromium, free and told
 
-usage: page_parity.py [--readers pretrained,pretrained/small] [--archs captcha_transformer,...] [--epochs 4]
+usage: page_parity.py [--readers pretrained,pretrained/crnn_small] [--archs captcha_transformer,...] [--epochs 4]
                       [--data DIR] [--kinds DIR] [--only FOLDER,...] [--most N] [--runtime DIR] [--out FILE]
 
 Each reader is exported as a page to a temporary folder, which this machine serves to a Chromium without a window; the

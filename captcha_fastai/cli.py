@@ -174,7 +174,7 @@ def _write_report(readings, texts, file, reader, data, fold_case, **known):
 
 @command('report', 'bulk', 'rules')
 def captcha_eval(
-    reader:str, # Folder that captcha_train saved, or pretrained or pretrained/small in the package
+    reader:str, # Folder that captcha_train saved, or pretrained or pretrained/crnn_small in the package
     data:str, # Folder of pictures named after their text, or CSV with columns file,text
     show:int=20, # Misread pictures to print at most
     csv:option('FILE')=None, # Write file,text,confidence,label of every picture read to this new CSV file
@@ -251,7 +251,7 @@ def _read_stdin(made, tell, **known):
 
 @command('bulk')
 def captcha_read(
-    reader:str, # Folder that captcha_train or captcha_export made, or pretrained or pretrained/small in the package
+    reader:str, # Folder that captcha_train or captcha_export made, or pretrained or pretrained/crnn_small in the package
     *pictures:str, # Pictures, or folders of them; - for one picture on standard input
     csv:option('FILE', 'Write file,text,confidence to this new CSV file as well; '
                 'a stopped run goes on if the command is given again')=None,
@@ -325,7 +325,7 @@ def _next(labels, folder, reader, made, length, chars, pattern, arch):
 def captcha_annotate(
     folder:str, # Folder of pictures
     csv:option('FILE')=None, # CSV of the labels, made or gone on with (default: labels.csv in the folder)
-    reader:option('READER', 'Proposes texts: a folder that captcha_train saved, or pretrained or pretrained/small '
+    reader:option('READER', 'Proposes texts: a folder that captcha_train saved, or pretrained or pretrained/crnn_small '
                    'in the package; none: nothing is proposed')='pretrained',
     n:int=None, # Ask for so many at most
     length:_Length=None, chars:_Chars=None, pattern:_Pattern=None, lexicon:_Lexicon=None,

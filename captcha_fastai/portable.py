@@ -291,7 +291,7 @@ def _to_8_bits(reader, folder, data, log):
 # %% ../nbs/library/portable.ipynb #871830fc
 @command()
 def captcha_export(
-    reader:str, # Folder that captcha_train saved, or pretrained or pretrained/small in the package
+    reader:str, # Folder that captcha_train saved, or pretrained or pretrained/crnn_small in the package
     out:option('DIR')=None, # Folder to make: read.py, model.onnx, reader.json
     page:option('DIR')=None, # Folder to make, with a web page as well that reads pictures in the browser, on any host
     int8:bool=False, # In 8 bits: smaller and faster, and what the reader is sure of reads the same

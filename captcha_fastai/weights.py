@@ -3,7 +3,8 @@
 A saved model is a folder of two files: `model.safetensors` holds tensors and can hold nothing else, `reader.json`
 holds a `ModelSpec` and the checksum of the tensors. `saved_spec` and `saved_tensors` read them back and believe
 nothing before it has been checked; `load_pretrained` gives a model of another alphabet what it can use of them.
-`reader_folder('pretrained')` is the folder in the package, `'pretrained/small'` another one in it.
+`reader_folder('pretrained')` is the folder in the package, `'pretrained/crnn_small'` an older one in it, for grey
+pictures of one size.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/weights.html.md"""
 
@@ -180,7 +181,8 @@ def _known_ids(vocab, there, ignore_case):
 def _misfit(folder, there, spec, name):
     "The error that says why the saved weights don't go into this model"
     (h,w),(mine_h,mine_w) = there.some_size,spec.some_size
-    if there.size!=spec.size: cure = f"size=({h},{w})"
+    if there.free_width and h!=mine_h: cure = f"size=({h},None)"
+    elif there.size!=spec.size and not there.free_width: cure = f"size=({h},{w})"
     elif there.width!=spec.width and there.arch_args==spec.arch_args: cure = f"texts of up to {there.width} characters"
     else: cure = f"arch_args={there.arch_args}"
     return CaptchaError(f"the weights in {Path(folder).name} were made for pictures of {w}x{h} and don't fit this "
@@ -214,7 +216,7 @@ def _for_channels(stats, n):
     return list(stats)*3 if n==3 else [sum(stats)/3]
 
 # %% ../nbs/library/weights.ipynb #8d21a2d6
-shipped_weights = Path(captcha_fastai.__file__).parent/'pretrained'/'crnn_small'
+shipped_weights = Path(captcha_fastai.__file__).parent/'pretrained'/'small'
 
 def reader_folder(
     reader:str|Path,   # A saved reader's folder; `pretrained`, or `pretrained/NAME` for one in the package

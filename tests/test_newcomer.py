@@ -143,7 +143,7 @@ def test_doubtful_labels_are_refused(some, tmp_path):
     with pytest.raises(CaptchaError, match='name each picture after'): train_reader(tmp_path/'p', None, log=quiet)
     train_reader(tmp_path/'p', None, yes=True, log=quiet)
 
-@pytest.mark.parametrize('name', ['pretrained', 'pretrained/small'])
+@pytest.mark.parametrize('name', ['pretrained', 'pretrained/crnn_small'])
 def test_names_of_readers_in_the_package_are_taken(name, some, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CaptchaError, match=f"out can't be {name}: "): train_reader(some[0], name, log=quiet)

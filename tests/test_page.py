@@ -95,7 +95,7 @@ def shipped(name):
         res.served.__exit__()
     return page
 
-page, free_width = shipped('pretrained'), shipped('pretrained/small')
+page, free_width = shipped('pretrained/crnn_small'), shipped('pretrained')
 
 def same_texts(page, details=False, **known):
     names = sorted(o.name for o in page.pictures.glob('??.png'))
