@@ -17,16 +17,21 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/render.html.md"""
 __all__ = ['draw_batch', 'random_batch']
 
 # %% ../nbs/library/render.ipynb #766f98dd
+import hashlib
+import inspect
 import math
+import os
 import string
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastcore.xdg import xdg_cache_home
 
-from .atlas import BORDER, GlyphAtlas
+from .atlas import BORDER, GlyphAtlas, font_files
 from .clutter import change_letters, draw_clutter, draw_paper, noise, slots_of, wear
 from .core import CaptchaError
 from .looks import FAMILIES, all_knobs, colours, random_looks
@@ -351,10 +356,24 @@ def _draw(texts, size, k, atlas, channels, gen, device, boxed):
                         atlas, size, channels, gen, torch.device(device), boxed) for i in range(0, n, step)]
     return [torch.cat(o) for o in zip(*parts)]
 
+def _kept_atlas():
+    "Where the atlas of the installed fonts is kept: elsewhere for other fonts, and after a change of how it is built"
+    fonts = [(name, os.stat(f).st_size) for name,f in sorted(font_files().items())]
+    code = Path(inspect.getfile(GlyphAtlas)).read_bytes()
+    digest = hashlib.sha256(code+repr(fonts).encode()).hexdigest()
+    return xdg_cache_home()/'captcha_fastai'/f'atlas-{digest[:16]}.npz'
+
 @lru_cache(1)
 def installed_atlas():
-    "The atlas of the fonts that are installed for Python, built when it is first needed: some seconds"
-    return GlyphAtlas.build()
+    "The atlas of the fonts that are installed for Python; built once, up to a minute, then kept in the user's cache"
+    file = _kept_atlas()
+    try: return GlyphAtlas.load(file)
+    except (OSError,CaptchaError): atlas = GlyphAtlas.build()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atlas.save(file)
+    except (OSError,CaptchaError): pass   # a home that can't be written to: then it is built each time
+    return atlas
 
 # %% ../nbs/library/render.ipynb #4a32fd80
 def draw_batch(

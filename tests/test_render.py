@@ -132,3 +132,19 @@ def test_errors_say_what_to_do(atlas, bad, says):
 def test_errors_of_given_texts(atlas):
     with pytest.raises(CaptchaError, match='no text'): draw_batch([''], atlas=atlas)
     with pytest.raises(CaptchaError, match='unknown knob'): draw_batch(['2b'], looks=dict(blurr=1), atlas=atlas)
+
+
+def test_the_atlas_of_the_installed_fonts_is_kept(tmp_path, monkeypatch):
+    "It is built once; a damaged file is made anew, and where none can be written it is built each time"
+    from captcha_fastai import render
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    small,built = GlyphAtlas.build(['DejaVuSans'], '012', extra=False),[]
+    monkeypatch.setattr(GlyphAtlas, 'build', classmethod(lambda cls: built.append(1) or small))
+    ask = render.installed_atlas.__wrapped__
+    for times,before in ((1, None), (1, None), (2, b'no atlas'), (2, None)):
+        if before: next(tmp_path.rglob('*.npz')).write_bytes(before)
+        assert np.array_equal(ask().sdf, small.sdf) and len(built) == times
+    assert len(list(tmp_path.rglob('*'))) == 2
+    (tmp_path/'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'file'))
+    for times in (3, 4): assert ask().chars == '012' and len(built) == times
