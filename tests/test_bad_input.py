@@ -209,7 +209,7 @@ length = {
 }
 known = {
     '--length':length | {'99':'no room for a text', 'seen2':'a number or a range'},
-    '--chars':{'?':'not in the vocabulary', '':'chars is empty'},
+    '--chars':{'!':'not in the vocabulary', '':'chars is empty'},
     '--pattern':{
         '[':"without its ']'",
         '(a':"')' is missing",

@@ -170,7 +170,7 @@ def bad_inputs(tmp):
     "(what, command and arguments, what the line must say)"
     for d in ('empty','broken','narrow'): (tmp/d).mkdir()
     (tmp/'broken'/'22b.png').write_bytes(b'<html>')
-    Image.fromarray(np.full((20,20), 200, np.uint8)).save(tmp/'narrow'/f"{'a'*120}.png")
+    Image.fromarray(np.full((20,20), 200, np.uint8)).save(tmp/'narrow'/f"{'a'*200}.png")
     Image.fromarray(np.full((20,20), 100, np.uint8)).save(tmp/'narrow'/'ab.png')
     (tmp/'odd.csv').write_text('name,text\ndrawn/a.png,22b\n')
     (tmp/'comma.csv').write_text('file,text\ndrawn/a.png,2,2\n')

@@ -73,7 +73,7 @@ def test_other_pixels_refuse_the_export(tmp_path):
     "A read.py that opens pictures in another way"
     before = FEW + ("\nsource = portable.read_source\n"
                     "portable.read_source = lambda info: source(info).replace('BILINEAR', 'BICUBIC')")
-    res = export('pretrained', '--out', tmp_path/'out', before=before)
+    res = export('pretrained/crnn_small', '--out', tmp_path/'out', before=before)
     assert res.returncode==1 and 'as it is opened' in res.stderr and not list(tmp_path.iterdir()), res.stderr
 
 def test_a_stopped_export_leaves_nothing(tmp_path):
@@ -347,9 +347,9 @@ def test_a_second_look(world, tmp_path, monkeypatch):
     "Where 8 bits leave a text open the picture is read in 16: with all in doubt, all texts are those of the reader"
     few(monkeypatch)
     monkeypatch.setattr(portable, 'LEVEL', 99.)
-    export_reader('pretrained', tmp_path/'out', int8=True, log=lambda s: None)
+    export_reader('pretrained/crnn_small', tmp_path/'out', int8=True, log=lambda s: None)
     files = sorted((world[0]/'pictures').iterdir())
-    reader,exported = Reader.load('pretrained', device='cpu', half=False),ExportedReader(tmp_path/'out', 1)
+    reader,exported = Reader.load('pretrained/crnn_small', device='cpu', half=False),ExportedReader(tmp_path/'out', 1)
     for how in ({}, dict(length=4), dict(chars='abc12')):
         a,b = (o.read(files, constraint=o.constraint(**how)) for o in (reader, exported))
         assert [o.text for o in a]==[o.text for o in b]

@@ -28,6 +28,7 @@ def begin(asked, fds):
     "In the child: the streams, the folder and the arguments that were asked for; then the command"
     for i,fd in enumerate(fds): os.dup2(fd, i)
     for fd in fds: os.close(fd)
+    sys.stdin,sys.stdout,sys.stderr = open(0, closefd=False),open(1, 'w', closefd=False),open(2, 'w', 1, closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(asked['cwd'])
     os.environ.clear()
