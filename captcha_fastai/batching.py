@@ -137,7 +137,8 @@ class Rules:
 
     def _make(self, known):
         length,chars,pattern,lexicon,check = known
-        rule = self.reader.constraint(length, chars, pattern, lexicon, check)
+        try: rule = self.reader.constraint(length, chars, pattern, lexicon, check)
+        except RecursionError: raise CaptchaError("the pattern is nested too deeply; simplify it") from None
         n = len(rule[0] if isinstance(rule, tuple) else rule.automaton().table)
         if n>self.states: raise CaptchaError(f"it takes {n:,} states, more than {self.states:,}; ask for less")
         return rule

@@ -95,6 +95,16 @@ async def read_body(
     except asyncio.TimeoutError:
         raise Refused(408, f"the body did not arrive within {limits.seconds:g} seconds") from None
 
+async def throw_away(
+    chunks,           # What is left of a body
+    seconds:float=5., # At most
+):
+    "Let a refused body arrive; a client whose connection is closed while it sends never sees the answer"
+    async def rest():
+        async for _ in chunks: pass
+    try: await asyncio.wait_for(rest(), seconds)
+    except asyncio.TimeoutError: pass
+
 # %% ../nbs/library/limits.ipynb #15d3f902
 @dataclass(frozen=True)
 class Asked:

@@ -38,7 +38,8 @@ from pathlib import Path
 from .batching import Batcher, Full, Rules
 from .core import CaptchaError
 from .exported import ExportedReader, is_exported
-from .limits import Limits, Refused, Room, from_form, from_json, named, picture_fault, read_body
+from .limits import (Limits, Refused, Room, from_form, from_json, named, picture_fault, read_body,
+                                   throw_away)
 from .terminal import command, option, say
 
 # %% ../nbs/library/serve.ipynb #23bcbfbf
@@ -123,20 +124,21 @@ class _Service:
         from starlette.requests import ClientDisconnect
         from starlette.responses import Response
         self.requests += 1
-        body = bytearray()
-        try: return _json(dict(results=await self._results(request, body)))
+        body,chunks = bytearray(),request.stream()
+        try: return _json(dict(results=await self._results(request, body, chunks)))
         except Refused as e:
             self.refused += 1
+            if e.status!=408 and 'expect' not in request.headers: await throw_away(chunks)
             return _refusal(e)
         except ClientDisconnect: return Response(status_code=400)   # nobody is there to read it
         finally: self.room.give(len(body))
 
-    async def _results(self, request, body):
+    async def _results(self, request, body, chunks):
         "A result for each picture of a request"
         kind = _kind(request)
         if self.batcher.waiting>=self.limits.waiting: raise self._full()
         length = request.headers.get('content-length')
-        await read_body(body, request.stream(), self.limits, self.room, length and int(length))
+        await read_body(body, chunks, self.limits, self.room, length and int(length))
         if kind=='application/json': asked = await asyncio.to_thread(from_json, bytes(body), self.limits)
         else: asked = await _form(request, body, self.limits)
         if asked.details and isinstance(self.reader, ExportedReader):
@@ -289,9 +291,10 @@ def _patient_for(seconds):
 
 def _server(app, seconds):
     from uvicorn import Config, Server
+    whole = max(1, math.ceil(seconds))
     config = Config(app, http=_patient_for(seconds), ws='none', loop='asyncio', lifespan='on', log_level='error',
-                    access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=20,
-                    limit_concurrency=1000, timeout_graceful_shutdown=max(1, min(8, math.ceil(seconds))))
+                    access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=min(20, whole),
+                    limit_concurrency=1000, timeout_graceful_shutdown=min(8, whole))
     return Server(config)
 
 def _socket(host, port):
