@@ -112,12 +112,14 @@ class ExportedReader:
     def __init__(self,
         folder:str|Path,   # That `export_reader` made
         threads:int=0,     # Threads of onnxruntime; as many as cores if 0
+        calm:bool=False,   # Let them wait for each other asleep, as beside other work, and not spinning?
     ):
         needed('onnxruntime')
         import onnxruntime
         self.info = _exported_info(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        if calm: options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self.net = portable_read.Reader(folder, sess_options=options)
         self.vocab,self.folder = Vocab(self.info['chars']),Path(folder)
         lengths = {int(k):v for k,v in self.info['lengths'].items()}

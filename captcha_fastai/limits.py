@@ -226,6 +226,7 @@ def _pixels(data):
     try:
         with Image.open(io.BytesIO(data), formats=[o for o in allowed_formats if o in Image.OPEN]) as im:
             return im.width*im.height,getattr(im, 'n_frames', 1)
+    except Image.DecompressionBombError: return math.inf,1
     except Exception: return None   # whoever opens it will say what it is
 
 def _shown(name): return ''.join(c if c.isprintable() else '?' for c in name)
@@ -244,7 +245,7 @@ def picture_fault(
         found = im.width*im.height,1   # of a kind that an extra opens
     n,frames = found
     if n*frames<=limits.pixels: return None
-    which = f"{frames} frames of {n:,}" if frames>1 else f"{n:,}"
+    which = f"{frames} frames of {n:,}" if frames>1 else "hundreds of millions of" if n==math.inf else f"{n:,}"
     return f"cannot open picture {_shown(name)}: {which} pixels are more than {limits.pixels:,}; send it smaller"
 
 def named(

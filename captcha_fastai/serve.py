@@ -252,7 +252,7 @@ def serve_app(
 
 def _load(reader, arch):
     "A reader by its folder; one that was exported imports no torch"
-    if is_exported(reader): return ExportedReader(reader)
+    if is_exported(reader): return ExportedReader(reader, calm=True)   # its threads have company here
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=arch)
 
