@@ -3,6 +3,7 @@ import base64
 import io
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from types import SimpleNamespace
@@ -329,6 +331,35 @@ def test_what_is_much_to_ask(url, name):
     assert status in (200,400) and time.perf_counter()-begun<15, said
     assert health(url)['ready']
 
+def changed(sent, rng):
+    "Some bytes of it other ones, gone, or there twice"
+    sent = bytearray(sent)
+    for _ in range(rng.randint(1, 4)):
+        i,n = rng.randrange(len(sent)),rng.choice([1, 2, 30, 300])
+        how = rng.randrange(4)
+        if how==0: sent[i:i+n] = rng.randbytes(n)
+        elif how==1: del sent[i:i+n]
+        elif how==2: sent[i:i] = sent[i:i+n]
+        else: sent[i:i+1] = rng.choice([b'"', b'\r\n', b'\0', b'--', b'[', b'{', b';', b'=', b'\\', b'\xff', b'9'*400])
+        if not sent: sent += b'{'
+    return bytes(sent)
+
+@pytest.mark.parametrize('way', ['form','json'])
+def test_damaged_requests(world, url, way):
+    "Whatever is sent is answered or refused in one line; nothing is a fault of the program"
+    rng,picture = random.Random(0),world.pictures['00.png']
+    if way=='json':
+        body = json.dumps(dict(pictures=[dict(file='é.png', data=b64(picture)), b64(picture)], length=[4,6],
+                               lexicon=['2w4y7','abc'], min_confidence=.5)).encode()
+        headers = J
+    else: body,headers = form([('a.png', picture), ('b.png', picture)], length='4-6', chars='abc0', details='false')
+    seen = Counter()
+    for _ in range(250):
+        status,said,_ = ask(url, changed(body, rng), headers)
+        seen[status] += 1
+        assert status in (200,400,413,422) and ('error' not in said or '\n' not in said['error']), (status,said)
+    assert len(seen)>=3 and health(url)['ready'], seen
+
 @pytest.mark.parametrize('method,path,want', [('GET','/read',405), ('PUT','/read',405), ('GET','/reads',404),
                                               ('POST','/health',405), ('GET','/read/../../etc/passwd',404),
                                               ('DELETE','/',405)])
@@ -629,6 +660,12 @@ def test_a_port_that_is_taken_and_a_reader_that_is_none(world, tmp_path):
         for args,says in {(world.out, '--port', port):f'port {port}', (tmp_path, '--port', 0):str(tmp_path)}.items():
             res = run('captcha_serve', *args)
             assert res.returncode==2 and says in res.stderr and len(res.stderr.splitlines())==1, res.stderr
+
+def test_an_address_of_ipv6(world):
+    try: socket.create_server(('::1',0), family=socket.AF_INET6).close()
+    except OSError: pytest.skip('needs IPv6 on this machine')
+    with serving(serve_app(world.out), '::1') as url:
+        assert url.startswith('http://[::1]:') and health(url)['ready']
 
 @pytest.mark.parametrize('gone', ['starlette','uvicorn','python_multipart'])
 def test_without_the_extra(world, gone):

@@ -1,7 +1,7 @@
 // The page of captcha_serve: pictures go to /read, a few at a time, and what comes back goes into the table
 const get = id => document.getElementById(id)
 const AT_ONCE = 16
-let pictures = 64   // in a request, as the server will say
+let most = { pictures: 64, bytes: 8e6 }   // in a request, as the server will say
 
 function cell(row, tag, text, kind) {
   const res = row.appendChild(document.createElement(tag))
@@ -21,7 +21,7 @@ function show(file, o) {
   }
   head.append(o.file)
   if (o.error) {
-    const why = cell(row, 'td', o.error, 'wrong')
+    const why = cell(row, 'td', o.error.replace(`cannot open picture ${o.file}: `, ''), 'wrong')
     why.colSpan = 2
   } else {
     cell(row, 'td', o.text, 'read')
@@ -29,6 +29,21 @@ function show(file, o) {
   }
   get('rows').append(row)
   get('all').hidden = false
+}
+
+// Lists of files that can go together
+function* parts(files) {
+  let part = [], bytes = 0
+  for (const o of files) {
+    if (part.length && (part.length === Math.min(AT_ONCE, most.pictures) || bytes + o.size > .9 * most.bytes)) {
+      yield part
+      part = []
+      bytes = 0
+    }
+    part.push(o)
+    bytes += o.size
+  }
+  if (part.length) yield part
 }
 
 async function ask(files) {
@@ -44,12 +59,13 @@ async function ask(files) {
 }
 
 async function send(files) {
-  const status = get('status'), many = Math.min(AT_ONCE, pictures)
-  let n = 0
+  const status = get('status'), large = o => o.size > .9 * most.bytes
+  for (const o of files.filter(large)) show(o, { file: o.name, error: `it has ${o.size} bytes; send a smaller one` })
+  let n = 0, done = 0
   status.className = ''
-  for (let i = 0; i < files.length; i += many) {
-    const part = files.slice(i, i + many)
-    status.textContent = `Reading ${i + 1} of ${files.length} …`
+  for (const part of parts(files.filter(o => !large(o)))) {
+    status.textContent = `Reading ${done + 1} of ${files.length} …`
+    done += part.length
     let said
     try { said = await ask(part) } catch { said = { error: 'the server does not answer' } }
     if (!said.results) {
@@ -77,4 +93,4 @@ addEventListener('drop', event => {
   get('drop').classList.remove('over')
   if (event.dataTransfer.files.length) send([...event.dataTransfer.files])
 })
-fetch('health').then(o => o.json()).then(o => { pictures = o.limits.pictures }).catch(() => {})
+fetch('health').then(o => o.json()).then(o => { most = o.limits }).catch(() => {})
