@@ -83,6 +83,11 @@ class Server:
     def health(self):
         with urlopen(f'http://127.0.0.1:{self.port}/health') as f: return json.load(f)
 
+    def cpu(self):
+        "Seconds of processors that it has used"
+        stat = Path(f'/proc/{self.process.pid}/stat').read_text().rpartition(')')[2].split()
+        return (int(stat[11])+int(stat[12]))/os.sysconf('SC_CLK_TCK')
+
     def mb(self):
         "Megabytes of its memory"
         status = Path(f'/proc/{self.process.pid}/status').read_text()
@@ -155,9 +160,9 @@ async def many(server, n, clients, pictures, bad=(), share=0., seed=0):
                 c.close()
             if i%(max(1, n//10))==0: run.mb.append(server.mb())
         c.close()
-    begun = time.perf_counter()
+    begun,used = time.perf_counter(),server.cpu()
     await asyncio.gather(*(client(k) for k in range(clients)))
-    run.seconds = time.perf_counter()-begun
+    run.seconds,run.cpu_ms = time.perf_counter()-begun,1000*(server.cpu()-used)/n
     run.mb.append(server.mb())
     return run
 
@@ -208,7 +213,8 @@ def killed(folder, pictures):
         with Server(folder, port=server.port) as again: run = asyncio.run(many(again, 50, 8, pictures))
         return time.perf_counter()-begun-run.seconds,run
 
-def latency_row(name, run, *more): return md_row(name, len(run.took), f'{run.per_second:.0f}', *run.ms(), *more)
+def latency_row(name, run):
+    return md_row(name, len(run.took), f'{run.per_second:.0f}', *run.ms(), f'{run.cpu_ms:.1f}')
 
 def main():
     p = parser(__doc__, data=True)
@@ -242,22 +248,25 @@ def main():
     wrong = sum(len(o.wrong) for o in runs)
     for o in runs:
         for line in o.wrong[:5]: log(f'wrong: {line}')
-    said = ', '.join(f'{n} of {k}' for k,n in sorted(main_run.statuses.items(), key=str))
-    ratios = [b.per_second/a.per_second for a,b in zip(batches[1], batches[32])]
+    said = ', '.join(f'{n} times {k}' for k,n in sorted(main_run.statuses.items(), key=str))
+    faster = [b.per_second/a.per_second for a,b in zip(batches[1], batches[32])]
+    less = [a.cpu_ms/b.cpu_ms for a,b in zip(batches[1], batches[32])]
     mb = main_run.mb
     text = '\n'.join([
         f'{args.requests:,} requests of {args.clients} clients, {args.hostile:.0%} of them hostile, an exported '
         f'`{args.reader}`, server and clients on {len(os.sched_getaffinity(0))} cores '
-        f'(`python benchmarks/serve.py --requests {args.requests}`): {wrong} wrong answers. Statuses: {said}. '
+        f'(`python benchmarks/serve.py --requests {args.requests}`): {wrong} wrong answers. '
+        f'Statuses: {said}. '
         f'{counts["pictures"]:,} pictures in {counts["batches"]:,} batches.', '',
         f'Memory of the server, MB, at each tenth of the way: {", ".join(map(str, mb))}.', '',
-        md_head('', 'requests answered', 'a second', 'median ms', '90 %', '99 %', 'longest', right=True),
+        md_head('', 'requests answered', 'a second', 'median ms', '90 %', '99 %', 'longest',
+                'server CPU, ms a request', right=True),
         latency_row('all, hostile ones beside', main_run),
         *(latency_row(f'batches of {k}, turn {i+1}', batches[k][i]) for i in range(2) for k in batches),
         latency_row('without slow clients', alone), latency_row('beside 200 slow clients', beside),
         latency_row('256 clients, 64 may wait', flood), '',
-        f'Batches of 32 against batches of one: {min(ratios):.2f} to {max(ratios):.2f} times as many requests a '
-        f'second. Overload: {flood.statuses[200]} answered, {flood.statuses[503]} told to come back (503), none lost; '
+        f'Batches of one took {min(less):.2f} to {max(less):.2f} times as much CPU as batches of 32, which answered '
+        f'{min(faster):.2f} to {max(faster):.2f} times as many requests a second. Overload: {flood.statuses[200]} answered, {flood.statuses[503]} told to come back (503), none lost; '
         f'afterwards {after.statuses[200]} of 100 answered. After kill -9, a new start on the same port was ready '
         f'within {back:.1f} s, and answered.'])
     args.out.write_text(text+'\n', encoding='utf-8')

@@ -219,13 +219,25 @@ def from_form(
     pictures = [((name or f'picture {i}')[:_most_name], data) for i,(name,data) in enumerate(files, 1)]
     return _asked(pictures, values, limits)
 
-# %% ../nbs/library/limits.ipynb #3c25f3be
-def _pixels(data):
-    "Pixels of an encoded picture by its head, all frames; `None` if it can't be told"
+# %% ../nbs/library/limits.ipynb #575fb30a
+most_frames = 500
+
+def _frames(im, most):
+    "How many frames an opened picture has; they are not all looked for where it has more than `most`"
+    n = 1
+    while n<=most:
+        try: im.seek(n)
+        except Exception: break   # the end, or what is damaged there
+        n += 1
+    return n
+
+def _pixels(data, most):
+    "Pixels of a frame of an encoded picture, and its frames, as far as `most` pixels go; `None` if it can't be told"
     Image.init()
     try:
         with Image.open(io.BytesIO(data), formats=[o for o in allowed_formats if o in Image.OPEN]) as im:
-            return im.width*im.height,getattr(im, 'n_frames', 1)
+            n = im.width*im.height
+            return n,_frames(im, min(most_frames, most//n)) if n else 1
     except Image.DecompressionBombError: return math.inf,1
     except Exception: return None   # whoever opens it will say what it is
 
@@ -238,15 +250,17 @@ def picture_fault(
 )->str:                  # `None` if it can be read
     "Why a picture isn't read"
     if isinstance(data, Refused): return f"cannot open picture {_shown(name)}: {data}"
-    found = _pixels(data)
+    found = _pixels(data, limits.pixels)
     if found is None:
         try: im = open_picture(data)
         except PictureError as e: return named(str(e), name)
         found = im.width*im.height,1   # of a kind that an extra opens
     n,frames = found
-    if n*frames<=limits.pixels: return None
-    which = f"{frames} frames of {n:,}" if frames>1 else "hundreds of millions of" if n==math.inf else f"{n:,}"
-    return f"cannot open picture {_shown(name)}: {which} pixels are more than {limits.pixels:,}; send it smaller"
+    if n*frames<=limits.pixels and frames<=most_frames: return None
+    said = f"cannot open picture {_shown(name)}: "
+    if frames>1: return f"{said}it moves, and has more than {frames-1} frames of {n:,} pixels; send one of them"
+    many = "hundreds of millions of" if n==math.inf else f"{n:,}"
+    return f"{said}{many} pixels are more than {limits.pixels:,}; send it smaller"
 
 def named(
     line:str,   # What the reader says of bytes

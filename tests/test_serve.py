@@ -219,11 +219,17 @@ def text_bomb():
     whole = png(Image.new('L', (60,20)))
     return whole[:33]+chunk(b'zTXt', b'Comment\0\0'+zlib.compress(bytes(100_000_000)))+whole[33:]
 
+def gif_of_many(n):
+    "A GIF of so many frames of one pixel"
+    frame = b',\0\0\0\0\1\0\1\0\0'+b'\2\2D\1\0'
+    return b'GIF89a\1\0\1\0\x80\0\0'+bytes(3)+b'\xff'*3+frame*n+b';'
+
 frames = [Image.new('L', (400,400), i) for i in range(60)]
 PICTURES = dict(
     bomb=(png_bomb(30_000, 30_000), 'pixels'),
     large=(png_bomb(3000, 3000), 'more than 4,000,000'),
-    moving=(png(frames[0], 'GIF', save_all=True, append_images=frames[1:]), 'frames of 160,000 pixels'),
+    moving=(png(frames[0], 'GIF', save_all=True, append_images=frames[1:]), 'more than 25 frames of 160,000 pixels'),
+    tiny=(gif_of_many(300_000), 'more than 500 frames of 1 pixels'),
     svg=(b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 'SVG'),
     html=(b'<!doctype html><html><p>404', 'web page'),
     eps=(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n', 'PostScript'),
