@@ -266,7 +266,8 @@ def main():
         latency_row('without slow clients', alone), latency_row('beside 200 slow clients', beside),
         latency_row('256 clients, 64 may wait', flood), '',
         f'Batches of one took {min(less):.2f} to {max(less):.2f} times as much CPU as batches of 32, which answered '
-        f'{min(faster):.2f} to {max(faster):.2f} times as many requests a second. Overload: {flood.statuses[200]} answered, {flood.statuses[503]} told to come back (503), none lost; '
+        f'{min(faster):.2f} to {max(faster):.2f} times as many requests a second. Overload: {flood.statuses[200]} '
+        f'answered, {flood.statuses[503]} told to come back (503), none lost; '
         f'afterwards {after.statuses[200]} of 100 answered. After kill -9, a new start on the same port was ready '
         f'within {back:.1f} s, and answered.'])
     args.out.write_text(text+'\n', encoding='utf-8')
