@@ -132,7 +132,7 @@ async def one(c, run, i, pictures, bad, share, rng):
             writer.write(sent)
             await writer.drain()
             writer.close()
-            run.statuses['gone'] += 1
+            run.statuses['gone before an answer'] += 1
             return
         status,said = await c.ask(sent)
         c.close()
@@ -235,7 +235,7 @@ def main():
         with Server(folder) as server:
             asyncio.run(many(server, 500, args.clients, pictures))   # what memory it takes to be at work
             main_run = asyncio.run(many(server, args.requests, args.clients, pictures, hostile(), args.hostile))
-            counts = server.health()['counts']
+            counts,load = server.health()['counts'],os.getloadavg()[0]
             log(f'{args.requests} requests in {main_run.seconds:.0f} s: {dict(main_run.statuses)}, {main_run.mb} MB')
         batches = batching(folder, part, args.clients, pictures)
         log('batches done')
@@ -248,14 +248,13 @@ def main():
     wrong = sum(len(o.wrong) for o in runs)
     for o in runs:
         for line in o.wrong[:5]: log(f'wrong: {line}')
-    said = ', '.join(f'{n} times {k}' for k,n in sorted(main_run.statuses.items(), key=str))
-    faster = [b.per_second/a.per_second for a,b in zip(batches[1], batches[32])]
+    said = ', '.join(f'{k}: {n}' for k,n in sorted(main_run.statuses.items(), key=str))
     less = [a.cpu_ms/b.cpu_ms for a,b in zip(batches[1], batches[32])]
     mb = main_run.mb
     text = '\n'.join([
         f'{args.requests:,} requests of {args.clients} clients, {args.hostile:.0%} of them hostile, an exported '
-        f'`{args.reader}`, server and clients on {len(os.sched_getaffinity(0))} cores '
-        f'(`python benchmarks/serve.py --requests {args.requests}`): {wrong} wrong answers. '
+        f'`{args.reader}`, server and clients on {len(os.sched_getaffinity(0))} cores with a load of {load:.0f}, '
+        f'`python benchmarks/serve.py --requests {args.requests}`: {wrong} wrong answers. '
         f'Statuses: {said}. '
         f'{counts["pictures"]:,} pictures in {counts["batches"]:,} batches.', '',
         f'Memory of the server, MB, at each tenth of the way: {", ".join(map(str, mb))}.', '',
@@ -265,9 +264,8 @@ def main():
         *(latency_row(f'batches of {k}, turn {i+1}', batches[k][i]) for i in range(2) for k in batches),
         latency_row('without slow clients', alone), latency_row('beside 200 slow clients', beside),
         latency_row('256 clients, 64 may wait', flood), '',
-        f'Batches of one took {min(less):.2f} to {max(less):.2f} times as much CPU as batches of 32, which answered '
-        f'{min(faster):.2f} to {max(faster):.2f} times as many requests a second. Overload: {flood.statuses[200]} '
-        f'answered, {flood.statuses[503]} told to come back (503), none lost; '
+        f'For a request, batches of one took {min(less):.2f} to {max(less):.2f} times the CPU of batches of 32. Overload: '
+        f'{flood.statuses[200]} answered, {flood.statuses[503]} told to come back (503), none lost; '
         f'afterwards {after.statuses[200]} of 100 answered. After kill -9, a new start on the same port was ready '
         f'within {back:.1f} s, and answered.'])
     args.out.write_text(text+'\n', encoding='utf-8')
