@@ -264,8 +264,8 @@ def main():
         *(latency_row(f'batches of {k}, turn {i+1}', batches[k][i]) for i in range(2) for k in batches),
         latency_row('without slow clients', alone), latency_row('beside 200 slow clients', beside),
         latency_row('256 clients, 64 may wait', flood), '',
-        f'For a request, batches of one took {min(less):.2f} to {max(less):.2f} times the CPU of batches of 32. Overload: '
-        f'{flood.statuses[200]} answered, {flood.statuses[503]} told to come back (503), none lost; '
+        f'For a request, batches of one took {min(less):.2f} to {max(less):.2f} times the CPU of batches of 32. '
+        f'Overload: {flood.statuses[200]} answered, {flood.statuses[503]} told to come back (503), none lost; '
         f'afterwards {after.statuses[200]} of 100 answered. After kill -9, a new start on the same port was ready '
         f'within {back:.1f} s, and answered.'])
     args.out.write_text(text+'\n', encoding='utf-8')

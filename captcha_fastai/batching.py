@@ -44,8 +44,8 @@ class Batcher:
         if most<1: raise CaptchaError(f"batch must be at least 1, not {most}")
         if not 0<=wait<=1: raise CaptchaError(f"wait is seconds, from 0 to 1, not {wait}")
         self.reader,self.most,self.wait,self.room = reader,most,wait,room
-        self.waiting = self.batches = self.pictures = 0
-        self.task = None
+        self.batches = self.pictures = 0
+        self.task,self.open = None,set()   # of each picture that waits, its future
 
     def start(self):
         "Begin to read, in the event loop that runs"
@@ -55,11 +55,15 @@ class Batcher:
     async def stop(self):
         "End; what still waits is given up"
         self.task.cancel()
+        for o in list(self.open): o.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         self.thread.shutdown()
 
     @property
     def ready(self): return self.task is not None and not self.task.done()
+
+    @property
+    def waiting(self): return len(self.open)
 
     async def read(self,
         pictures,        # What the reader takes
@@ -70,12 +74,10 @@ class Batcher:
         if self.waiting+len(pictures)>self.room: raise Full
         futures = [asyncio.get_running_loop().create_future() for _ in pictures]
         for o,f in zip(pictures, futures):
-            self.waiting += 1
-            f.add_done_callback(self._done)
+            self.open.add(f)
+            f.add_done_callback(self.open.discard)
             self.queue.put_nowait(_Item(o, rule, details, f))
         return await asyncio.gather(*futures)
-
-    def _done(self, _): self.waiting -= 1
 
     async def _work(self):
         while True:

@@ -162,7 +162,9 @@ def _asked(pictures, given, limits):
     for name,value in given.items():
         if value is None: continue
         try: values[name] = _fields[name](value, limits)
-        except CaptchaError as e: raise Refused(400, f"{name}: {e}") from None
+        except CaptchaError as e:
+            said = '' if str(e).startswith((name, f'a {name}')) else f'{name}: '
+            raise Refused(400, f"{said}{e}") from None
     known = tuple(values.pop(o, None) for o in _rule_fields)
     return Asked(pictures, known, **values)
 
