@@ -172,11 +172,14 @@ async def slow_clients(server, n):
     "Connections that send a byte a second of a body that is never whole"
     head = request(b'', 'application/json', 1000)
     async def slow():
-        _,writer = await asyncio.open_connection('127.0.0.1', server.port)
-        writer.write(head)
-        while True:
-            writer.write(b' ')
-            await asyncio.sleep(1)
+        while True:   # the server ends it after some seconds; then comes another
+            reader,writer = await asyncio.open_connection('127.0.0.1', server.port)
+            writer.write(head)
+            answer = asyncio.ensure_future(reader.read(100))
+            while not answer.done():
+                writer.write(b' ')
+                await asyncio.sleep(1)
+            writer.close()
     return [asyncio.ensure_future(slow()) for _ in range(n)]
 
 def batching(folder, n, clients, pictures):
