@@ -22,9 +22,9 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'shell', 'site'
+names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'serve', 'shell', 'site'
 extras = {o: cfg[f'{o}_requirements'].split() for o in names}
-extras['dev'] += extras['tune']+extras['onnx']+extras['shell']   # the tests search, export and complete as well
+extras['dev'] += extras['tune']+extras['onnx']+extras['serve']+extras['shell']   # the tests do all that
 
 setup(
     author=cfg['author'],

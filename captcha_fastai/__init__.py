@@ -8,6 +8,7 @@ Modules:
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights
 - `captcha_fastai.atlas`: Every letter of every font, as distances to its outline: an atlas that can be drawn at any size without a font
 - `captcha_fastai.augment`: Each picture a little differently every time it is shown: the augmentation of a batch of text
+- `captcha_fastai.batching`: Pictures of many requests read together: a bounded queue, one thread that reads, and nobody's fault is another's
 - `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
 - `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
@@ -43,6 +44,7 @@ Modules:
 - `captcha_fastai.lattice`: The lattice of CTC for a batch of texts: a sweep each way, the best path, and every rival of every character
 - `captcha_fastai.learner`: `captcha_learner` joins data, model and loss in a fastai `Learner` that checks, trains, shows and predicts captchas
 - `captcha_fastai.letters`: What a reading knows of its letters: how sure each one is, what else it could be, where it stands
+- `captcha_fastai.limits`: What a server takes from strangers: so many bytes, pictures and pixels, and one line for what it refuses
 - `captcha_fastai.loaders`: Batches of labelled pictures in one line, by fastai's factory names
 - `captcha_fastai.looks`: What a captcha may look like, as a table of numbers from which whole batches of looks are drawn
 - `captcha_fastai.losses`: What an output means and what it costs: CTC, cross entropy for each position, cross entropy for each token
@@ -65,6 +67,7 @@ Modules:
 - `captcha_fastai.rules`: Five characters; digits only; two digits and three letters; one of these words: a rule as a table to walk
 - `captcha_fastai.scores`: What a model's scores and the ids of texts must be, before anybody works with them
 - `captcha_fastai.search`: The most probable text of a whole batch of pictures at once, of all texts or of those that a rule allows
+- `captcha_fastai.serve`: Pictures read over HTTP: many clients, one reader, and nothing that a stranger sends can stop it
 - `captcha_fastai.show`: How results are shown: what was read, right or wrong, and what it cost
 - `captcha_fastai.speed`: What makes a training faster on the machine at hand, and keeps its memory flat: bfloat16, fused steps, CUDA graphs
 - `captcha_fastai.stages`: Strided convolutions and residual blocks, and how often the width may be halved: what the package's nets see with

@@ -3,7 +3,7 @@ import sys
 from importlib import import_module
 
 COMMANDS = dict(draw='cli', train='cli', eval='cli', read='cli', annotate='cli', demo='cli', check='cli',
-                plan='cli', export='portable')
+                plan='cli', export='portable', serve='serve')
 
 def found(name):
     "The command of that name"

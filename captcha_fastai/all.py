@@ -85,4 +85,7 @@ from captcha_fastai.report import *
 from captcha_fastai.report_page import *
 from captcha_fastai.terminal import *
 from captcha_fastai.portable import *
+from captcha_fastai.limits import *
+from captcha_fastai.batching import *
+from captcha_fastai.serve import *
 from captcha_fastai.cli import *

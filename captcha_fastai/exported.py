@@ -25,8 +25,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from . import portable_read
-from .core import CaptchaError, Vocab
+from .core import CaptchaError, Vocab, norm_text
 from .files import file_sha256
+from .patterns import pattern_rows
 from .pictures import PictureError, one_picture, open_picture
 from .resample import in_shape
 
@@ -68,6 +69,42 @@ def _exported_info(folder):
             raise CaptchaError(f"{file} is not the file that was exported: its SHA-256 isn't the one in reader.json")
     return info
 
+# %% ../nbs/library/exported.ipynb #3c618fd8
+def _leads(walk, ids):
+    "May a text of these ids end where it leads?"
+    table,ends = walk
+    at = 1
+    for i in ids: at = table[at,i]
+    return ends[at]
+
+def _spelling(
+    lexicon:list,    # Texts
+    vocab:Vocab,
+    length=None,     # As `ExportedReader.constraint` takes it
+    chars:str=None,  # The only characters allowed
+    walk=None,       # A pattern, as `pattern_rows` gives it
+):                   # As `pattern_rows`
+    "A table that spells those of the texts that the rest allows, and no other"
+    if isinstance(lexicon, str): raise CaptchaError(f"a lexicon is a list of texts, not the one text {lexicon!r}")
+    words = [norm_text(o) for o in lexicon]
+    if bad := [o for o in words if not all(c in vocab for c in o)]:
+        raise CaptchaError(f"{len(bad)} of {len(words)} texts of the lexicon, as {bad[0]!r}, have characters outside "
+                           f"the vocabulary {vocab.chars!r}; leave them out, they can't be read")
+    lo,hi = length if isinstance(length, (tuple,list)) else (length or 0, length)
+    rows,ends = [[0]*len(vocab), [0]*len(vocab)],[False,False]
+    for word in words:
+        ids,at = [vocab.o2i[c] for c in word],1
+        if len(word)<lo or (hi is not None and len(word)>hi) or (chars and set(word)-set(chars)): continue
+        if walk and not _leads(walk, ids): continue
+        for i in ids:
+            if not rows[at][i]:
+                rows[at][i] = len(rows)
+                rows.append([0]*len(vocab))
+                ends.append(False)
+            at = rows[at][i]
+        ends[at] = True
+    return np.array(rows),np.array(ends)
+
 # %% ../nbs/library/exported.ipynb #55b80570
 class ExportedReader:
     "Reads pictures by an exported folder, as `Reader` does by a saved one; imports no torch"
@@ -75,12 +112,14 @@ class ExportedReader:
     def __init__(self,
         folder:str|Path,   # That `export_reader` made
         threads:int=0,     # Threads of onnxruntime; as many as cores if 0
+        calm:bool=False,   # Let them wait for each other asleep, as beside other work, and not spinning?
     ):
         needed('onnxruntime')
         import onnxruntime
         self.info = _exported_info(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        if calm: options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self.net = portable_read.Reader(folder, sess_options=options)
         self.vocab,self.folder = Vocab(self.info['chars']),Path(folder)
         lengths = {int(k):v for k,v in self.info['lengths'].items()}
@@ -101,8 +140,8 @@ class ExportedReader:
     def constraint(self,
         length=None,       # Characters: a number, `(lo, hi)`, or 'seen' for the lengths of the training labels
         chars:str=None,    # The only characters allowed
-        pattern:str=None,  # A restricted regular expression, as `Constraint` takes it; imports torch
-        lexicon:list=None, # The only texts allowed; imports torch
+        pattern:str=None,  # A restricted regular expression, as `Constraint` takes it
+        lexicon:list=None, # The only texts allowed
         check=None,        # A check digit by its name, as 'luhn', or a `CheckDigit`; imports torch
     ):                     # `None` if nothing is asked
         "What you know of the texts: for `read`"
@@ -111,16 +150,25 @@ class ExportedReader:
             if not seen: raise CaptchaError("this reader doesn't know its training labels' lengths; give a length")
             length = min(seen),max(seen)
         if all(o is None for o in (length, chars, pattern, lexicon, check)): return None
-        if not (pattern is None and lexicon is None and check is None):
-            from captcha_fastai.rules import Constraint
-            auto = Constraint(length, chars, pattern, lexicon, self.vocab, check).automaton()
-            return tuple(o.numpy() for o in (auto.table, auto.accept, auto.need))
-        return self._rule(length, chars)
-
-    def _rule(self, length, chars):
+        turned = self.vocab.rtl and (pattern is not None or lexicon is not None)
+        if check is not None or turned: return self._by_torch(length, chars, pattern, lexicon, check)
         for c in chars or '':
             if c not in self.vocab: raise CaptchaError(f"chars: {c!r} is not in the vocabulary {self.vocab.chars!r}")
-        return self.net.rule(length, chars)
+        walk = None if pattern is None else pattern_rows(pattern, self.vocab, len(self.vocab))
+        if lexicon is not None: rule = self.net.rule(pattern=_spelling(lexicon, self.vocab, length, chars, walk))
+        else: rule = self.net.rule(length, chars, walk)
+        if rule[2][1]<2**30: return rule
+        given = dict(length=length, chars=chars, pattern=pattern)
+        said = [f'{k}={v!r}' for k,v in given.items() if v is not None]+['the lexicon']*(lexicon is not None)
+        raise CaptchaError(f"no text can satisfy {', '.join(said)}")
+
+    def _by_torch(self, length, chars, pattern, lexicon, check):
+        try: from captcha_fastai.rules import Constraint
+        except ImportError:
+            what = 'a check' if check is not None else 'a pattern or a lexicon that is read from the right'
+            raise CaptchaError(f"{what} needs torch, which is not installed here: pip install torch") from None
+        auto = Constraint(length, chars, pattern, lexicon, self.vocab, check).automaton()
+        return tuple(o.numpy() for o in (auto.table, auto.accept, auto.need))
 
 # %% ../nbs/library/exported.ipynb #a61d9e17
 def by_width(

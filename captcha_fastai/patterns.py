@@ -1,8 +1,9 @@
 """`[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 
 `pattern_table(pattern, vocab, n_out)` reads a pattern and gives a table from state and id to state, and the states in
-which a text may end. `rules` makes an `Automaton` of them. What can't be understood is a `CaptchaError` that names
-the place. Nothing here comes with `captcha_fastai.all`: who has a pattern gives it to `Constraint(pattern=)`.
+which a text may end; `pattern_rows` gives both as arrays, without torch. `rules` makes an `Automaton` of them. What
+can't be understood is a `CaptchaError` that names the place. Nothing here comes with `captcha_fastai.all`: who has a
+pattern gives it to `Constraint(pattern=)`.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/patterns.html.md"""
 
@@ -14,7 +15,7 @@ __all__ = []
 # %% ../nbs/library/patterns.ipynb #f2ea6867
 import string
 
-import torch
+import numpy as np
 from fastcore.basics import patch
 
 from .core import CaptchaError, Vocab, norm_text
@@ -259,7 +260,7 @@ def _walk(start, kinds, pattern):
             edges.append((number[a], ids, number[b]))
     return number,edges
 
-def pattern_table(
+def pattern_rows(
     pattern:str,  # A restricted regular expression that covers the whole text, as '[0-9]{2}[a-z]{3}'
     vocab:Vocab,  # Which ids the characters have
     n_out:int,    # Ids, as many as the table has columns
@@ -271,9 +272,18 @@ def pattern_table(
         raise CaptchaError(f"pattern {pattern!r} has {n} characters once its repeats are written out, more than 600; "
                            "simplify it")
     number,edges = _walk(start, _kinds(start, vocab), pattern)
-    table = torch.zeros(len(number)+1, n_out, dtype=torch.int64)
+    table = np.zeros((len(number)+1, n_out), np.int64)
     for frm,ids,to in edges: table[frm,ids] = to
-    return table,torch.tensor([False]+[_can_end(o) for o in number])
+    return table,np.array([False]+[_can_end(o) for o in number])
+
+def pattern_table(
+    pattern:str,  # The same
+    vocab:Vocab,
+    n_out:int,
+):
+    "`pattern_rows` as tensors"
+    import torch   # here, for who reads by an exported folder needs none
+    return tuple(map(torch.from_numpy, pattern_rows(pattern, vocab, n_out)))
 
 # %% ../nbs/library/patterns.ipynb #adac53bc
 def check_pattern(
@@ -281,4 +291,4 @@ def check_pattern(
 ):
     "Raise `CaptchaError` if a pattern is written wrongly or is too large, whatever characters a reader knows"
     chars = {*string.ascii_letters, *string.digits, *(c for c in pattern if c.isprintable() and not c.isspace())}
-    pattern_table(pattern, Vocab(''.join(sorted(chars))), len(chars)+1)
+    pattern_rows(pattern, Vocab(''.join(sorted(chars))), len(chars)+1)

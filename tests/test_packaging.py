@@ -3,10 +3,13 @@ import ast
 import configparser
 import hashlib
 import importlib.metadata
+import json
+import os
 import re
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -31,10 +34,10 @@ def wanted(kind=''):
     return [Requirement(o) for o in cfg[f'{kind}requirements'].split()]
 
 reqs, dev_reqs, tune_reqs, fonts_reqs = wanted(), wanted('dev_'), wanted('tune_'), wanted('fonts_')
-onnx_reqs, shell_reqs, site_reqs = wanted('onnx_'), wanted('shell_'), wanted('site_')
+onnx_reqs, serve_reqs, shell_reqs, site_reqs = (wanted(o) for o in ('onnx_','serve_','shell_','site_'))
 heic_reqs, timm_reqs = wanted('heic_'), wanted('timm_')   # nothing else needs these, so no tested versions of them
-extras = dict(dev=dev_reqs+tune_reqs+onnx_reqs+shell_reqs, tune=tune_reqs, onnx=onnx_reqs, fonts=fonts_reqs,
-              heic=heic_reqs, timm=timm_reqs, shell=shell_reqs, site=site_reqs)
+extras = dict(dev=dev_reqs+tune_reqs+onnx_reqs+serve_reqs+shell_reqs, tune=tune_reqs, onnx=onnx_reqs, serve=serve_reqs,
+              fonts=fonts_reqs, heic=heic_reqs, timm=timm_reqs, shell=shell_reqs, site=site_reqs)
 lines = (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines()
 pins = [Requirement(o) for o in lines if o and not o.startswith('#')]
 
@@ -96,7 +99,7 @@ def test_setuptools_bound_is_the_build_systems():
 def test_constraints_cover_the_requirements():
     by_name = {canonicalize_name(o.name): o for o in pins}
     assert len(by_name) == len(pins)
-    for o in reqs + dev_reqs + tune_reqs + fonts_reqs + site_reqs:
+    for o in reqs + dev_reqs + tune_reqs + serve_reqs + fonts_reqs + site_reqs:
         pin = by_name[canonicalize_name(o.name)]
         ver = re.fullmatch(r'==([\d.]+)', str(pin.specifier))
         assert ver, f'{pin} is no exact version'
@@ -112,7 +115,7 @@ def imported(node):
                     reason='packages_distributions knows only some packages before Python 3.11')
 def test_every_import_is_a_requirement():
     dists = importlib.metadata.packages_distributions()
-    names = {canonicalize_name(o.name) for o in reqs + tune_reqs + onnx_reqs + shell_reqs}
+    names = {canonicalize_name(o.name) for o in reqs + tune_reqs + onnx_reqs + serve_reqs + shell_reqs}
     spare = {canonicalize_name(o.name) for o in heic_reqs + timm_reqs}   # may not be installed: by their own names
     ours, lost = {*sys.stdlib_module_names, 'captcha_fastai'}, set()
     for fn in (ROOT/'captcha_fastai').rglob('*.py'):
@@ -170,6 +173,87 @@ print(sum(o.text==captcha_label(o.file) for o in Reader.load('pretrained').read(
     res = subprocess.run(cmd, cwd=tmp_path, capture_output=True, text=True)
     assert res.returncode == 0, res.stderr
     assert int(res.stdout) >= 20, res.stdout
+
+# The container: its steps, in a fresh environment; what pip would fetch is linked from this one
+
+docker = (ROOT/'docker/Dockerfile').read_text(encoding='utf-8').replace('\\\n', ' ')
+served = [Requirement(o) for o in (ROOT/'docker/requirements.txt').read_text(encoding='utf-8').split()]
+
+def words_of(instruction):
+    "The words of an instruction of the Dockerfile, given as JSON"
+    found, = re.findall(rf'^(?:{instruction}\b).*?(\[.*\])$', docker, re.M)
+    return json.loads(found)
+
+def with_all_that_they_need(reqs):
+    "Installed distributions: those required, and what these require in turn"
+    found, todo = {}, [o.name for o in reqs]
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name in found: continue
+        found[name] = importlib.metadata.distribution(name)
+        more = map(Requirement, found[name].requires or ())
+        todo += [o.name for o in more if o.marker is None or o.marker.evaluate(dict(extra=''))]
+    return found
+
+def test_the_containers_requirements():
+    "What the extras onnx and serve and the package itself bring, as far as serving an exported reader imports it"
+    names = {canonicalize_name(o.name) for o in served}
+    assert names >= {canonicalize_name(o.name) for o in serve_reqs}
+    assert names <= {canonicalize_name(o.name) for o in reqs+onnx_reqs+serve_reqs}
+    assert 'docker/requirements.txt -c' in docker and '--no-deps' in docker and 'torch' not in names
+    by_name = {canonicalize_name(o.name) for o in pins}
+    assert names <= by_name, 'constraints.txt says which versions the container has'
+
+@pytest.fixture
+def fresh(built, tmp_path):
+    "An environment as the container has it, and the megabytes of what was installed"
+    venv.create(tmp_path/'env', with_pip=False, symlinks=True)
+    site, = (tmp_path/'env').glob('lib/python*/site-packages')
+    size = 0
+    for o in with_all_that_they_need(served).values():
+        for top in {f.parts[0] for f in o.files} - {'..', '__pycache__'}:
+            there = Path(o.locate_file(top))
+            if not (site/top).exists(): (site/top).symlink_to(there, target_is_directory=there.is_dir())
+        size += sum(f.size or 0 for f in o.files)
+    cmd = [sys.executable, '-m', 'pip', '--python', tmp_path/'env/bin/python', 'install', '-q', '--no-deps',
+           '--no-index', '--no-compile', next(built.glob('*.whl'))]
+    res = subprocess.run(cmd, capture_output=True, text=True)
+    assert res.returncode == 0, res.stderr
+    return tmp_path/'env/bin', size/1e6+sum(f.stat().st_size for f in (site/'captcha_fastai').rglob('*.*'))/1e6
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='the container is Linux')
+def test_the_container_serves(fresh, tmp_path):
+    "Its command and its health check, where there is no torch: the texts of the reader that was exported"
+    pytest.importorskip('onnx')
+    from captcha_fastai.portable import drawn_pictures, write_export
+    from captcha_fastai.reader import Reader
+    bin_, size = fresh
+    assert size < 250
+    reader = Reader.load('pretrained', device='cpu')
+    (tmp_path/'reader').mkdir()
+    write_export(reader, tmp_path/'reader')
+    pictures = list(drawn_pictures(reader.spec, 3, seed=2).values())
+    for i, im in enumerate(pictures): im.save(tmp_path/f'{i}.png')
+    env = dict(PATH=f"{bin_}{os.pathsep}{os.environ['PATH']}", HOME=str(tmp_path))
+    bare = subprocess.run([bin_/'python', '-c', 'import torch'], capture_output=True, env=env)
+    assert bare.returncode == 1 and b'ModuleNotFoundError' in bare.stderr
+    command = words_of('ENTRYPOINT')
+    command[command.index('/reader')] = tmp_path/'reader'
+    command[command.index('0.0.0.0')] = '127.0.0.1'
+    command[command.index('8000')] = '0'
+    server = subprocess.Popen([bin_/command[0], *command[1:]], env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        url = re.search(r'http://\S+', server.stderr.readline())[0]
+        check = [o.replace('http://127.0.0.1:8000', url) for o in words_of('HEALTHCHECK')]
+        assert url in check[-1]
+        assert subprocess.run([bin_/check[0], *check[1:]], env=env).returncode == 0
+        curl = ['curl', '-s', *(f'-Fpictures=@{i}.png' for i in range(3)), '-F', 'pattern=[a-zA-Z0-9]*', f'{url}/read']
+        said = json.loads(subprocess.run(curl, capture_output=True, text=True, cwd=tmp_path).stdout)
+        assert [o['text'] for o in said['results']] == [o.text for o in reader.read(pictures)]
+    finally:
+        server.terminate()
+        server.communicate()
+    assert subprocess.run([bin_/check[0], *check[1:]], env=env, capture_output=True).returncode == 1
 
 @pytest.mark.parametrize('name', ['crnn_small', 'small'])
 def test_model_card(wheel, name):
