@@ -39,7 +39,7 @@ def answers(reader, read, pictures, constraint, known):
     "For each picture: texts and confidences of both, and by how much the reader prefers its own text"
     xs = {k:reader.tensor(o) for k,o in pictures.items()}
     told = read.rule(**known) if known else None
-    for at in portable._by_width(xs):
+    for at in portable.one_shape(xs):
         for names in (at[i:i+32] for i in range(0, len(at), 32)):
             batch = torch.stack([xs[o] for o in names])
             ids,score,_ = read.answers(batch.numpy(), told)

@@ -8,6 +8,7 @@ Modules:
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights
 - `captcha_fastai.atlas`: Every letter of every font, as distances to its outline: an atlas that can be drawn at any size without a font
 - `captcha_fastai.augment`: Each picture a little differently every time it is shown: the augmentation of a batch of text
+- `captcha_fastai.batches`: Batches of any iterator of pictures, opened by threads while the caller works on the batch before
 - `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
 - `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
 - `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
