@@ -11,7 +11,7 @@ Modules:
 - `captcha_fastai.batches`: Batches of any iterator of pictures, opened by threads while the caller works on the batch before
 - `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
 - `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
-- `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
+- `captcha_fastai.bulk`: Readings of any number of files: each as it comes, kept against a stop, and written as a table
 - `captcha_fastai.calibrate`: A confidence that means what it says: measured on pictures that no model saw, and kept with the reader
 - `captcha_fastai.calibration`: May a confidence be believed? Reliability, its error, and a temperature that mends it
 - `captcha_fastai.checks`: A last digit that the others decide: a rule as weights and a modulus, and as a table to walk
@@ -34,6 +34,7 @@ Modules:
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
+- `captcha_fastai.formats`: A reading as a line or a row: for people, for programs, and in tables of three formats
 - `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32 or 8 bits
 - `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
 - `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
@@ -72,6 +73,7 @@ Modules:
 - `captcha_fastai.styles`: Any style at random, and the style of your own pictures, found without a label
 - `captcha_fastai.synth`: Labelled pictures, as many as we like, made on the spot and without a network
 - `captcha_fastai.tables`: Tables of predictions judged, as a whole and part by part: how many right, and which errors
+- `captcha_fastai.tally`: How many pictures were read, how fast, and what is told of them: counted, so that none need be held
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words
 - `captcha_fastai.train`: The whole of a training in one call: labelled pictures in, a saved reader out, and nothing lost by a stop on the way
 - `captcha_fastai.transformer`: An encoder that looks at the picture, a decoder that writes the text one character after the other

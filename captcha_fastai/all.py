@@ -31,6 +31,9 @@ from captcha_fastai.transformer import *
 from captcha_fastai.letters import *
 from captcha_fastai.reader import *
 from captcha_fastai.graphs import *
+from captcha_fastai.formats import *
+from captcha_fastai.terminal import *
+from captcha_fastai.tally import *
 from captcha_fastai.bulk import *
 from captcha_fastai.exported import *
 from captcha_fastai.webpage import *
@@ -84,6 +87,5 @@ from captcha_fastai.plan import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *
 from captcha_fastai.report_page import *
-from captcha_fastai.terminal import *
 from captcha_fastai.portable import *
 from captcha_fastai.cli import *
