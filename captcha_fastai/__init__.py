@@ -37,6 +37,7 @@ Modules:
 - `captcha_fastai.formats`: A reading as a line or a row: for people, for programs, and in tables of three formats
 - `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32 or 8 bits
 - `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
+- `captcha_fastai.hub`: A reader on the Hugging Face Hub: pushed with its figures on a card, loaded by its name
 - `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
 - `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
 - `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data

@@ -117,9 +117,14 @@ def captcha_train(
     if res.left_out: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #e43f15ed
+def _place(reader):
+    "READER, or the folder that it was fetched to, if it is one on the Hub"
+    return import_module('captcha_fastai.hub').local_reader(reader) if reader.startswith('hub:') else reader
+
 def _load(reader, arch):
     "The reader that READER and --arch mean; one that was exported imports no torch"
     from captcha_fastai.exported import ExportedReader, is_exported
+    reader = _place(reader)
     if is_exported(reader): return ExportedReader(reader)
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=_arch(arch))
@@ -234,7 +239,7 @@ def _new_table(csv, out):
 
 @command('bulk')
 def captcha_read(
-    reader:str, # Folder that captcha_train or captcha_export made, or pretrained or pretrained/small in the package
+    reader:str, # Folder that captcha_train or captcha_export made, pretrained or pretrained/small, or hub:USER/NAME
     *pictures:str, # Pictures, or folders of them; - for one picture on standard input
     csv:option('FILE', 'Write file,text,confidence to this new CSV file as well; '
                 'a stopped run goes on if the command is given again')=None,
@@ -258,6 +263,7 @@ def captcha_read(
     if '-' in pictures and (csv or out or len(pictures)>1):
         raise _refused("- is one picture on standard input, alone; no table")
     table,ending = _new_table(csv, out)
+    reader = _place(reader)
     _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
     made,files = _load(reader, arch),None if '-' in pictures else expand_pictures(pictures)
     if accept is not None:
