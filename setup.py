@@ -22,9 +22,9 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'shell', 'site'
+names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'hub', 'parquet', 'ray', 'shell', 'site'
 extras = {o: cfg[f'{o}_requirements'].split() for o in names}
-extras['dev'] += extras['tune']+extras['onnx']+extras['shell']   # the tests search, export and complete as well
+for o in ('tune', 'onnx', 'hub', 'parquet', 'ray', 'shell'): extras['dev'] += extras[o]   # the tests use them all
 
 setup(
     author=cfg['author'],

@@ -17,6 +17,7 @@ Modules:
 - `captcha_fastai.checks`: A last digit that the others decide: a rule as weights and a modulus, and as a table to walk
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
+- `captcha_fastai.cluster`: Very many pictures read by many processes or machines, on Ray Data: the table is that of one process
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once
 - `captcha_fastai.contract`: Does an arch of yours offer what the library needs? `check_arch` tries it, and names what is missing
 - `captcha_fastai.core`: Characters to ids and back, and the one error for what a user can put right

@@ -36,6 +36,7 @@ from captcha_fastai.formats import *
 from captcha_fastai.terminal import *
 from captcha_fastai.tally import *
 from captcha_fastai.bulk import *
+from captcha_fastai.cluster import *
 from captcha_fastai.exported import *
 from captcha_fastai.webpage import *
 

@@ -237,6 +237,11 @@ def _new_table(csv, out):
     if ending: check_new_csv(csv or out, name='csv' if csv else 'out')
     return csv or out,ending
 
+def _made(reader, arch, accept):
+    "A reader, and the confidence from which it answers"
+    made = _load(reader, arch)
+    return made.accepting(accept)[:2] if accept is not None else (made,0.)
+
 @command('bulk')
 def captcha_read(
     reader:str, # Folder that captcha_train or captcha_export made, pretrained or pretrained/small, or hub:USER/NAME
@@ -253,6 +258,8 @@ def captcha_read(
     accept:float=None, # Answer only where this share was right, as .999, by what captcha_train --folds has measured
     out:option('FILE', 'Write a new table as --csv does: CSV, JSON lines or Parquet, by the ending .csv, .jsonl '
                'or .parquet')=None,
+    ray:option('ADDRESS', 'Read by all cores of this machine, or by the Ray cluster of that address', nargs='?',
+               const='local')=None,
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import expand_pictures, read_resumable, read_to_table
@@ -263,12 +270,11 @@ def captcha_read(
     if '-' in pictures and (csv or out or len(pictures)>1):
         raise _refused("- is one picture on standard input, alone; no table")
     table,ending = _new_table(csv, out)
+    if ray: import_module('captcha_fastai.cluster').check_ray(ray, table)
     reader = _place(reader)
     _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
-    made,files = _load(reader, arch),None if '-' in pictures else expand_pictures(pictures)
-    if accept is not None:
-        made,bar,_ = made.accepting(accept)
-        min_confidence = max(bar, min_confidence)
+    made,bar = _made(reader, arch, accept)
+    files,min_confidence = None if '-' in pictures else expand_pictures(pictures),max(bar, min_confidence)
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     rule = options_constraint(made, length, chars, pattern, lexicon, check)
     known = dict(constraint=rule, min_confidence=min_confidence) | closer
@@ -278,7 +284,9 @@ def captcha_read(
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
                         **closer, **{k:v for k,v in dict(accept=accept, check=check).items() if v})
-        try: read_to_table(made, files, table, settings, tally, say, ending, **known)
+        def make(): return _made(reader, arch, accept)[0]   # in each worker
+        before = ray and import_module('captcha_fastai.cluster').before_by_ray(ray, pictures, make, known)
+        try: read_to_table(made, files, table, settings, tally, say, ending, before, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
     elif files:
         for o in read_resumable(made, files, **known): tally(o)
