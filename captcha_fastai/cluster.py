@@ -27,7 +27,7 @@ from .core import CaptchaError
 from .bulk import expand_pictures, file_states, keep, kept_if_any, kept_lines, with_states
 from .tally import Pace
 
-# %% ../nbs/library/cluster.ipynb #b6ced376
+# %% ../nbs/library/cluster.ipynb #7d4aa4e5
 @contextmanager
 def ray_running(
     address,   # A cluster's; `None` for one on this machine
@@ -35,13 +35,12 @@ def ray_running(
     **kwargs   # For `ray.init`, if it starts here
 ):
     "Within, Ray runs: the one that runs already, or one of our own"
-    # a busy machine takes longer to start than Ray waits
-    for k,v in dict(RAY_raylet_start_wait_time_s='300', RAY_agent_register_timeout_ms='300000').items():
-        os.environ.setdefault(k, v)
+    os.environ.setdefault('RAY_raylet_start_wait_time_s', '300')   # a machine may be busy
+    os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')        # a worker that died isn't news
     import ray
     started = not ray.is_initialized()
     if started:
-        try: ray.init(address=address, num_cpus=None if address else cpus, include_dashboard=False,
+        try: ray.init(address=address or 'local', num_cpus=None if address else cpus, include_dashboard=False,
                       log_to_driver=False, logging_level='ERROR', **({} if address else kwargs))
         except Exception as e:   # Ray raises what has no name of its own
             why = next(iter(str(e).splitlines()), type(e).__name__)
