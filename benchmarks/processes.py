@@ -19,6 +19,7 @@ SCRIPT = '''
 import json, sys, time, warnings
 warnings.simplefilter('ignore')
 from pathlib import Path
+from fastai.basics import Callback
 from fastai.distributed import *
 from fastai.torch_core import num_distrib, rank_distrib, set_seed
 from captcha_fastai.all import *
