@@ -15,9 +15,10 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/cluster.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/library/cluster.ipynb #2991cca4
+# %% ../nbs/library/cluster.ipynb #8d8c2d41
 import logging
 import os
+import re
 import socket
 from contextlib import contextmanager
 
@@ -80,7 +81,7 @@ class Worker:
 
 _same_path = "pictures must lie where all machines of the cluster see them under the same path"
 
-# %% ../nbs/library/cluster.ipynb #1f93ab72
+# %% ../nbs/library/cluster.ipynb #753955c3
 def _unread(files, chunk, done):
     "Files whose readings are not kept, in lists"
     for part,_,old in with_states(files, chunk, done):
@@ -95,13 +96,9 @@ def _quiet():
     for o in ('ray.data','ray'): logging.getLogger(o).setLevel(logging.CRITICAL)
 
 def _of_ours(e):
-    "The `CaptchaError` that made an error of Ray, if it was one"
-    seen = []
-    while e is not None and e not in seen:
-        if isinstance(e, CaptchaError): return CaptchaError(str(e.args[-1]))
-        seen.append(e)
-        e = vars(e).get('cause') or e.__cause__
-    return None
+    "The `CaptchaError` that a worker raised, if it was one: Ray hands on its text"
+    found = re.findall('CaptchaError: (.+)', str(e))
+    return CaptchaError(found[-1].strip()) if found else None
 
 def _results(rows, worker_args, workers, share):
     "Blocks of what workers return for rows"
@@ -139,7 +136,7 @@ def read_by_ray(
                     total += (n := int(sum(block['n'])))
                     step(n)
         except ray.exceptions.RayError as e:
-            why = next(iter(str(e).strip().splitlines()[-1:]), type(e).__name__)
+            why = next(iter(str(e).strip().splitlines()), type(e).__name__)
             raise _of_ours(e) or CaptchaError(f"the cluster stopped: {why}; go on with the same command") from None
     return total
 
