@@ -22,9 +22,9 @@ classifiers = [
     'Topic :: Scientific/Engineering :: Image Recognition',
 ]
 
-names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'serve', 'shell', 'site'
+names = 'dev', 'tune', 'fonts', 'heic', 'timm', 'onnx', 'serve', 'hub', 'parquet', 'ray', 'shell', 'site'
 extras = {o: cfg[f'{o}_requirements'].split() for o in names}
-extras['dev'] += extras['tune']+extras['onnx']+extras['serve']+extras['shell']   # the tests do all that
+for o in ('tune', 'onnx', 'serve', 'hub', 'parquet', 'ray', 'shell'): extras['dev'] += extras[o]   # the tests use all
 
 setup(
     author=cfg['author'],

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Does an exported folder read what its reader reads? Text by text, free and told, on real pictures
 
-usage: export_parity.py [--readers pretrained,pretrained/crnn_small] [--archs crnn,...] [--data DIR] [--kinds DIR] [--int8]
-                        [--only FOLDER,...] [--epochs 4] [--out FILE]
+usage: export_parity.py [--readers pretrained,pretrained/crnn_small] [--archs crnn,...] [--data DIR] [--kinds DIR]
+                        [--int8] [--only FOLDER,...] [--epochs 4] [--out FILE]
 
 Each reader is exported to a temporary folder, whose own read.py reads the pictures; the reader itself reads them in
 float32 on the CPU. `told`: both are given the characters of the labels, in both cases, and their shortest and longest
@@ -39,7 +39,7 @@ def answers(reader, read, pictures, constraint, known):
     "For each picture: texts and confidences of both, and by how much the reader prefers its own text"
     xs = {k:reader.tensor(o) for k,o in pictures.items()}
     told = read.rule(**known) if known else None
-    for at in portable._by_width(xs):
+    for at in portable.one_shape(xs):
         for names in (at[i:i+32] for i in range(0, len(at), 32)):
             batch = torch.stack([xs[o] for o in names])
             ids,score,_ = read.answers(batch.numpy(), told)

@@ -8,15 +8,17 @@ Modules:
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights
 - `captcha_fastai.atlas`: Every letter of every font, as distances to its outline: an atlas that can be drawn at any size without a font
 - `captcha_fastai.augment`: Each picture a little differently every time it is shown: the augmentation of a batch of text
+- `captcha_fastai.batches`: Batches of any iterator of pictures, opened by threads while the caller works on the batch before
 - `captcha_fastai.batching`: Pictures of many requests read together: a bounded queue, one thread that reads, and nobody's fault is another's
 - `captcha_fastai.blocks`: What a transformer is made of: attention, the blocks of encoder and decoder, and vectors that say where a thing is
 - `captcha_fastai.bodies`: The first layers of a model that somebody else has built, as many as leave columns enough for the text
-- `captcha_fastai.bulk`: Readings of many files: each as it comes, kept against a stop, and written as a table of labels
+- `captcha_fastai.bulk`: Readings of any number of files: each as it comes, kept against a stop, and written as a table
 - `captcha_fastai.calibrate`: A confidence that means what it says: measured on pictures that no model saw, and kept with the reader
 - `captcha_fastai.calibration`: May a confidence be believed? Reliability, its error, and a temperature that mends it
 - `captcha_fastai.checks`: A last digit that the others decide: a rule as weights and a modulus, and as a table to walk
 - `captcha_fastai.classifier`: Two models that answer once for each place in the text, and what each of them can know of a place
 - `captcha_fastai.cli`: Draw, train, score and read from a terminal, with nothing of Python in sight
+- `captcha_fastai.cluster`: Very many pictures read by many processes or machines, on Ray Data: the table is that of one process
 - `captcha_fastai.clutter`: Strokes, dots, lines, papers, and what cameras do to a picture: whole batches at once
 - `captcha_fastai.contract`: Does an arch of yours offer what the library needs? `check_arch` tries it, and names what is missing
 - `captcha_fastai.core`: Characters to ids and back, and the one error for what a user can put right
@@ -34,8 +36,10 @@ Modules:
 - `captcha_fastai.files`: Files that are whole or not there, and folders of work that can be gone on with after a stop
 - `captcha_fastai.fits`: Do labels, vocabulary, model and metrics go together? Asked before the first batch, not after the training
 - `captcha_fastai.folds`: Out-of-fold predictions: every picture of a set read by a model that was trained without it
+- `captcha_fastai.formats`: A reading as a line or a row: for people, for programs, and in tables of three formats
 - `captcha_fastai.graphs`: A reader's model as a graph of plain operations that other programs can run: ONNX, in float32 or 8 bits
 - `captcha_fastai.held`: Small pictures held in memory: a loader that opens each once, and knows what is in its data
+- `captcha_fastai.hub`: A reader on the Hugging Face Hub: pushed with its figures on a card, loaded by its name
 - `captcha_fastai.interpret`: What a model sees: each letter over its pixels, and where its errors are
 - `captcha_fastai.intervals`: How far the truth may be from a share that was counted, or from an error rate
 - `captcha_fastai.items`: A picture and a text as items of a data set: transforms that learn size, channels and characters from all the data
@@ -74,6 +78,7 @@ Modules:
 - `captcha_fastai.styles`: Any style at random, and the style of your own pictures, found without a label
 - `captcha_fastai.synth`: Labelled pictures, as many as we like, made on the spot and without a network
 - `captcha_fastai.tables`: Tables of predictions judged, as a whole and part by part: how many right, and which errors
+- `captcha_fastai.tally`: How many pictures were read, how fast, and what is told of them: counted, so that none need be held
 - `captcha_fastai.terminal`: A function as a command: its options, its streams, its exit codes, and messages in a terminal's words
 - `captcha_fastai.train`: The whole of a training in one call: labelled pictures in, a saved reader out, and nothing lost by a stop on the way
 - `captcha_fastai.transformer`: An encoder that looks at the picture, a decoder that writes the text one character after the other

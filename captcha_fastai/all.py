@@ -4,6 +4,7 @@ Each imports only from those above it in this list. The first part reads, and im
 nor pandas."""
 from captcha_fastai.core import *
 from captcha_fastai.pictures import *
+from captcha_fastai.batches import *
 from captcha_fastai.portable_read import *
 from captcha_fastai.files import *
 from captcha_fastai.device import *
@@ -29,8 +30,13 @@ from captcha_fastai.writing import *
 from captcha_fastai.transformer import *
 from captcha_fastai.letters import *
 from captcha_fastai.reader import *
+from captcha_fastai.hub import *
 from captcha_fastai.graphs import *
+from captcha_fastai.formats import *
+from captcha_fastai.terminal import *
+from captcha_fastai.tally import *
 from captcha_fastai.bulk import *
+from captcha_fastai.cluster import *
 from captcha_fastai.exported import *
 from captcha_fastai.webpage import *
 
@@ -83,7 +89,6 @@ from captcha_fastai.plan import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *
 from captcha_fastai.report_page import *
-from captcha_fastai.terminal import *
 from captcha_fastai.portable import *
 from captcha_fastai.limits import *
 from captcha_fastai.batching import *

@@ -117,9 +117,14 @@ def captcha_train(
     if res.left_out: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #e43f15ed
+def _place(reader):
+    "READER, or the folder that it was fetched to, if it is one on the Hub"
+    return import_module('captcha_fastai.hub').local_reader(reader) if reader.startswith('hub:') else reader
+
 def _load(reader, arch):
     "The reader that READER and --arch mean; one that was exported imports no torch"
     from captcha_fastai.exported import ExportedReader, is_exported
+    reader = _place(reader)
     if is_exported(reader): return ExportedReader(reader)
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=_arch(arch))
@@ -187,7 +192,8 @@ def captcha_eval(
     report:option('FILE')=None, # Write this new HTML file as well: figures, errors with pictures, slices, confidence
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
-    from captcha_fastai.bulk import check_new_csv, write_csv
+    from captcha_fastai.bulk import check_new_csv
+    from captcha_fastai.formats import write_csv
     from captcha_fastai.report import misread, odd_labels, score_reader
     if show<0: raise _refused(f"show must be at least 0, not {show}")
     for name,file in dict(csv=csv, report=report).items():
@@ -211,47 +217,34 @@ def captcha_eval(
     if some_bad: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #4a9cd813
-_one_line = {i:repr(chr(i))[1:-1] for i in [*range(32), 127]}   # a tab or a line's end in a name would end a column
-def _reading_line(o): return f'{str(o.file).translate(_one_line)}\t{o.text}\t{o.confidence:.4f}'
-
-def _tell_reading(o):
-    if not o.error: print(_reading_line(o))
-
-def _tell_json(o):
-    what = dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), error=o.error or None)
-    print(json.dumps(what))
-
-def _shares(pairs): return [[o,round(p, 6)] for o,p in pairs or ()]
-
-def _tell_details(o):
-    chars = [dict(char=c.char, confidence=round(c.confidence, 6), others=_shares(c.others), span=c.span)
-             for c in o.chars or ()]
-    print(json.dumps(dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6), chars=chars,
-                          n_best=_shares(o.n_best), error=o.error or None)))
-
-def _declined(readings, check):
-    "How many were declined for their confidence; those that the check refused are told of here"
-    declined = [o for o in readings if o.declined is not None]
-    refused = sum(o.confidence==0 for o in declined) if check else 0
-    if refused: say(f'{refused} of {len(readings)} declined: --check refuses all their most probable texts')
-    return len(declined)-refused
-
 def _no_pictures(reader):
     "What to say where only one argument was given to captcha_read"
     is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
     if is_reader or not Path(reader).exists(): return "no pictures were given"
     return f"READER comes first, pretrained or a folder that captcha_train saved, then pictures; {reader} is no reader"
 
-def _read_stdin(made, tell, **known):
-    "The reading of the picture on standard input, told of"
+def _read_stdin(made, **known):
+    "The reading of the picture on standard input"
     o, = made.read(sys.stdin.buffer.read(), skip_bad=True, **known)
-    o = replace(o, file='-', error=o.error and o.error.replace('<bytes>', 'on standard input'))
-    tell(o)
-    return [o]
+    return replace(o, file='-', error=o.error and o.error.replace('<bytes>', 'on standard input'))
+
+def _new_table(csv, out):
+    "Name and ending of the table that --csv or --out asks for; both `None` without"
+    from captcha_fastai.bulk import check_new_csv
+    from captcha_fastai.formats import table_format
+    if csv and out: raise _refused("give --csv or --out, not both")
+    ending = '.csv' if csv else out and table_format(out)
+    if ending: check_new_csv(csv or out, name='csv' if csv else 'out')
+    return csv or out,ending
+
+def _made(reader, arch, accept):
+    "A reader, and the confidence from which it answers"
+    made = _load(reader, arch)
+    return made.accepting(accept)[:2] if accept is not None else (made,0.)
 
 @command('bulk')
 def captcha_read(
-    reader:str, # Folder that captcha_train or captcha_export made, or pretrained or pretrained/crnn_small in the package
+    reader:str, # Folder that captcha_train or captcha_export made, pretrained, pretrained/crnn_small, or hub:USER/NAME
     *pictures:str, # Pictures, or folders of them; - for one picture on standard input
     csv:option('FILE', 'Write file,text,confidence to this new CSV file as well; '
                 'a stopped run goes on if the command is given again')=None,
@@ -263,39 +256,43 @@ def captcha_read(
     letter_confidence:float=0., # Put ? for each letter below this confidence
     check:_Check=None,
     accept:float=None, # Answer only where this share was right, as .999, by what captcha_train --folds has measured
+    out:option('FILE', 'Write a new table as --csv does: CSV, JSON lines or Parquet, by the ending .csv, .jsonl '
+               'or .parquet')=None,
+    ray:option('ADDRESS', 'Read by all cores of this machine, or by the Ray cluster of that address', nargs='?',
+               const='local')=None,
 ):
     "Read pictures; prints a line for each: path, text, confidence"
-    from captcha_fastai.bulk import check_new_csv, expand_pictures, read_each, read_to_csv
+    from captcha_fastai.bulk import expand_pictures, read_resumable, read_to_table
     from captcha_fastai.files import file_sha256
+    from captcha_fastai.formats import teller
+    from captcha_fastai.tally import Pace, Tally
     if not pictures: raise _refused(_no_pictures(reader))
-    if '-' in pictures and (csv or len(pictures)>1): raise _refused("- is one picture on standard input, alone; no csv")
-    if csv: check_new_csv(csv)
+    if '-' in pictures and (csv or out or len(pictures)>1):
+        raise _refused("- is one picture on standard input, alone; no table")
+    table,ending = _new_table(csv, out)
+    if ray: import_module('captcha_fastai.cluster').check_ray(ray, table)
+    reader = _place(reader)
     _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
-    made,files = _load(reader, arch),[] if '-' in pictures else expand_pictures(pictures)
-    if accept is not None:
-        made,bar,_ = made.accepting(accept)
-        min_confidence = max(bar, min_confidence)
+    made,bar = _made(reader, arch, accept)
+    files,min_confidence = None if '-' in pictures else expand_pictures(pictures),max(bar, min_confidence)
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     rule = options_constraint(made, length, chars, pattern, lexicon, check)
-    known = dict(constraint=rule, min_confidence=min_confidence)
-    known |= closer
-    tell = _tell_details if details else _tell_json if json else _tell_reading
-    if csv:
+    known = dict(constraint=rule, min_confidence=min_confidence) | closer
+    tally = Tally(teller(json, details), Pace(lambda: sum(1 for _ in expand_pictures(pictures))), bool(check))
+    if table:
         from captcha_fastai.weights import reader_folder
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
                         **closer, **{k:v for k,v in dict(accept=accept, check=check).items() if v})
-        try: readings = read_to_csv(made, files, csv, settings, tell, say, **known)
+        def make(): return _made(reader, arch, accept)[0]   # in each worker
+        before = ray and import_module('captcha_fastai.cluster').before_by_ray(ray, pictures, make, known)
+        try: read_to_table(made, files, table, settings, tally, say, ending, before, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
-    elif files: readings = read_each(made, files, each=tell, **known)
-    else: readings = _read_stdin(made, tell, **known)
-    if all(o.error for o in readings): raise _refused(f"no readable picture: {readings[0].error}")
-    n = _declined(readings, check)
-    if accept is not None:
-        yes = sum(not o.error and o.declined is None for o in readings)
-        say(f'{yes} of {len(readings)} answered ({yes/len(readings):.1%}), where {accept:.3%} were right out of fold')
-    elif n: say(f'{n} of {len(readings)} declined: confidence below {min_confidence}')
-    if _name_unreadable(readings): raise SomeBad
+    elif files:
+        for o in read_resumable(made, files, **known): tally(o)
+    else: tally(_read_stdin(made, **known))
+    tally.report(min_confidence, accept)
+    if tally.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48
 def _free(name):
@@ -364,6 +361,7 @@ def captcha_check(
 ):
     "Find labels that are probably wrong; prints a line for each: path, label, what it should be, confidence, why"
     from captcha_fastai.bulk import check_new_csv
+    from captcha_fastai.formats import one_line
     from captcha_fastai.label_errors import contact_sheet, find_label_errors, write_found
     if not 2<=folds<=20: raise _refused(f"folds must be from 2 to 20, not {folds}")
     if not 0<=seed<2**32: raise _refused(f"seed goes from 0 to {2**32-1}, not {seed}")
@@ -374,7 +372,7 @@ def captcha_check(
         found = find_label_errors(data, made, folds=folds, seed=seed, ignore_case=fold_case, corrections=corrections,
                                   log=say)
     for o in found.itertuples():
-        cells = str(o.file).translate(_one_line),o.text,o.proposed,f'{o.confidence:.4f}',o.why
+        cells = one_line(o.file),o.text,o.proposed,f'{o.confidence:.4f}',o.why
         print('\t'.join(cells))
     if csv: write_found(found, csv)
     if report: contact_sheet(found, data, report)
@@ -405,6 +403,7 @@ def captcha_plan(
 ):
     "Say what more labels would bring, and which pictures to label next; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv
+    from captcha_fastai.formats import reading_line
     from captcha_fastai.plan import advice, learning_curve, unlabelled_beside, write_curve
     if next<0: raise _refused(f"next must be at least 0, not {next}")
     if not 0<target<1: raise _refused(f"target must be a share between 0 and 1, as .95, not {target}")
@@ -418,7 +417,7 @@ def captcha_plan(
     say(curve)
     table,told = curve.at(curve.ahead()),advice(curve, target)
     for k,o in table.iterrows(): print(f'{k} labels\t{o.accuracy:.1%}\tbetween {o.low:.1%} and {o.high:.1%}')
-    for o in named: print(f'next\t{_reading_line(o)}')
+    for o in named: print(f'next\t{reading_line(o)}')
     if csv: write_curve(table, csv)
     say(told['why'])
     expected = {str(k):[round(v, 4) for v in o] for k,o in table.iterrows()}
@@ -432,6 +431,7 @@ def captcha_demo(
     out:str=None, # Folder to make for what the demo leaves behind (default: captcha_demo, or captcha_demo-2 and so on)
 ):
     "The whole of it in a few minutes: draw captchas, train, score, save a reader, read three pictures with it"
+    from captcha_fastai.formats import reading_line
     from captcha_fastai.loaders import untar_captchas
     from captcha_fastai.report import demo
     begun,names = time.perf_counter(),(f"captcha_demo{f'-{i}' if i>1 else ''}" for i in range(1, 10**6))
@@ -443,6 +443,6 @@ def captcha_demo(
     print(f"{figures['n']} captchas never seen in training: {figures['captcha_accuracy']:.1%} read without a mistake, "
           f"character error rate {figures['cer']:.2%}")
     print(f"picture of results: {out/'results.png'}\nsaved reader: {out/'reader'}\nread by it:")
-    for o in reader.read([o.file for o in readings[:3]]): print(f'  {_reading_line(o)}')
+    for o in reader.read([o.file for o in readings[:3]]): print(f'  {reading_line(o)}')
     say(f'{time.perf_counter()-begun:.0f} seconds in all')
     print(_json(figures))

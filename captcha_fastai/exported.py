@@ -17,7 +17,6 @@ __all__ = ['ExportedReader']
 import importlib.util
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from . import portable_read
+from .batches import one_shape, opened_ahead
 from .core import CaptchaError, Vocab, norm_text
 from .files import file_sha256
 from .patterns import pattern_rows
@@ -171,54 +171,51 @@ class ExportedReader:
         return tuple(o.numpy() for o in (auto.table, auto.accept, auto.need))
 
 # %% ../nbs/library/exported.ipynb #a61d9e17
-def by_width(
-    xs:dict,   # Key to picture `(c,h,w)`
-):             # Lists of keys of pictures that can be read together
-    "Pictures of one width in a list each"
-    groups = {}
-    for i,x in xs.items(): groups.setdefault(x.shape[-1], []).append(i)
-    return groups.values()
-
-def _batches(reader, pictures, bs, bgr):
-    "Each batch with what its pictures opened to; the next is opened while this one is read"
-    def opened(x):
-        try: return reader.pixels(x, bgr)
-        except PictureError as e: return e
-    parts = [pictures[i:i+bs] for i in range(0, len(pictures), bs)]
-    with ThreadPoolExecutor(reader.opening_threads) as pool:
-        coming = [pool.map(opened, o) for o in parts[:1]]
-        for i,part in enumerate(parts):
-            if i+1<len(parts): coming.append(pool.map(opened, parts[i+1]))
-            yield part,list(coming.pop(0))
-
 def _answers(net, xs, rule):
     "Text and confidence of each picture of a batch"
     try: ids,score,_ = net.answers(xs, rule)
     except ValueError as e: raise CaptchaError(f"{e}; give shorter ones") from None
     return [(net.text(o), min(1., math.exp(s))) for o,s in zip(ids, score)]
 
-def read_pictures(
+def _read_batch(net, pictures, opened, rule):
+    "A reading for each picture, given its array or the error that it made"
+    res = [ExportedReading('', 0., x, str(o)) if isinstance(o, PictureError) else None for x,o in zip(pictures, opened)]
+    for at in one_shape({i:o for i,o in enumerate(opened) if res[i] is None}):
+        answers = _answers(net, np.stack([opened[i] for i in at]), rule)
+        for i,o in zip(at, answers): res[i] = ExportedReading(*o, pictures[i])
+    return res
+
+def read_iter(
     self:ExportedReader,
-    pictures,                 # Paths, bytes, files, base64, data URLs, PIL images, RGB arrays; one alone will do
+    pictures,                 # An iterator of what `read` takes; it may never end
     bs:int=32,                # Pictures in a batch
     skip_bad:bool=False,      # Give a reading with an `error` for a picture that can't be opened?
     constraint=None,          # What a text may be, as `constraint` makes it
     min_confidence:float=0.,  # Decline to answer below this
     bgr:bool=False,           # Are arrays BGR?
-)->list:                      # An `ExportedReading` for each, in order
-    "Read pictures; one that can't be opened raises `PictureError` with its name"
+):                            # Yields an `ExportedReading` for each, in order
+    "Read pictures as they come, holding two batches at most"
+    if bs<1: raise CaptchaError(f"bs must be at least 1, not {bs}")
     if not 0<=min_confidence<=1:
         raise CaptchaError(f"min_confidence is a probability, from 0 to 1, not {min_confidence}")
-    res = []
-    for part,opened in _batches(self, [pictures] if one_picture(pictures) else list(pictures), bs, bgr):
-        bad = {i:o for i,o in enumerate(opened) if isinstance(o, PictureError)}
-        if bad and not skip_bad: raise next(iter(bad.values()))
-        readings = {i:ExportedReading('', 0., part[i], str(o)) for i,o in bad.items()}
-        for at in by_width({i:o for i,o in enumerate(opened) if i not in bad}):
-            answers = _answers(self.net, np.stack([opened[i] for i in at]), constraint)
-            for i,o in zip(at, answers): readings[i] = ExportedReading(*o, part[i])
-        res += [readings[i] for i in range(len(part))]
-    unsure = lambda o: o.confidence<min_confidence and not o.error
-    return [replace(o, text='', declined=o.text) if unsure(o) else o for o in res]
+    def opens(x):
+        try: return self.pixels(x, bgr)
+        except PictureError as e: return e
+    def readings():
+        for batch,opened in opened_ahead(pictures, opens, bs, self.opening_threads):
+            bad = [o for o in opened if isinstance(o, PictureError)]
+            if bad and not skip_bad: raise bad[0]
+            for o in _read_batch(self.net, batch, opened, constraint):
+                unsure = o.confidence<min_confidence and not o.error
+                yield replace(o, text='', declined=o.text) if unsure else o
+    return readings()
 
-ExportedReader.read = read_pictures
+def read_pictures(
+    self:ExportedReader,
+    pictures,    # Paths, bytes, files, base64, data URLs, PIL images, RGB arrays; one alone will do
+    **kwargs     # For `read_iter`
+)->list:         # An `ExportedReading` for each, in order
+    "Read pictures; one that can't be opened raises `PictureError` with its name"
+    return list(self.read_iter([pictures] if one_picture(pictures) else pictures, **kwargs))
+
+ExportedReader.read_iter,ExportedReader.read = read_iter,read_pictures

@@ -13,6 +13,7 @@ __all__ = ['PictureError', 'picture_name', 'open_picture', 'picture_files']
 
 # %% ../nbs/library/pictures.ipynb #8fcb56d9
 import base64
+import heapq
 import io
 import mimetypes
 import os
@@ -305,24 +306,48 @@ def _not_listed(e):
     raise CaptchaError(f"cannot look into the folder {e.filename}: {e.strerror}; "
                        "give yourself the right to, or move it away")
 
-def _place(path):
+def place_of(
+    path,     # A folder
+)->tuple:     # Device and number on it
     "What tells one folder from another, however it is reached"
     o = os.stat(path)
     return o.st_dev,o.st_ino
 
-def _walk(path):
-    "Pictures below a folder; one that may not be looked into is an error, a link to a folder above it is not followed"
-    above = {str(path):{_place(path)}}
-    for here,folders,files in os.walk(path, followlinks=True, onerror=_not_listed):
-        for o in folders[:]:
-            sub = os.path.join(here, o)
-            try: place = _place(sub)
-            except OSError: continue              # the walk will say why
-            if o.startswith('.') or place in above[here]: folders.remove(o)
-            else: above[sub] = above[here]|{place}
-        for o in files:
-            if Path(o).suffix.lower() in picture_suffixes and not o.startswith('.'): yield Path(here)/o
+def is_picture_name(
+    name:str,   # Without its folder
+)->bool:
+    "Does a file of this name count as a picture?"
+    return Path(name).suffix.lower() in picture_suffixes and not name.startswith('.')
 
+def _names(folder, window):
+    "Names of pictures in a folder, and of folders with / behind, in the order of the paths below"
+    last = ''
+    def wanted(found):
+        for o in found:
+            name = f'{o.name}/' if o.is_dir() else o.name
+            if name>last and (is_picture_name(name) or name[-1]=='/' and name[0]!='.'): yield name
+    while True:
+        with os.scandir(folder) as found: names = heapq.nsmallest(window, wanted(found))
+        yield from names
+        if len(names)<window: return
+        last = names[-1]
+
+def walk_pictures(
+    path:str|Path,       # Folder, searched with its subfolders
+    seen:set=None,       # Places of folders that were walked already and are passed over; this walk adds its own
+    window:int=100_000,  # Names of one folder to hold at a time
+):                       # Yields paths, in the order of what follows `path`
+    "The pictures below a folder as they are found, in the same order on every machine, each once"
+    seen = set() if seen is None else seen
+    try:
+        if (place := place_of(path)) in seen: return
+        seen.add(place)
+        for o in _names(path, window):
+            if o[-1]=='/': yield from walk_pictures(Path(path)/o, seen, window)
+            else: yield Path(path)/o
+    except OSError as e: _not_listed(e)
+
+# %% ../nbs/library/pictures.ipynb #992b7672
 def picture_files(
     path:str|Path,  # Folder, searched with its subfolders
 )->L:               # Paths, sorted by what follows `path`
@@ -330,9 +355,7 @@ def picture_files(
     path = Path(path)
     if not path.exists(): raise CaptchaError(f"no such folder: {path}")
     if not path.is_dir(): raise CaptchaError(f"{path} is not a folder")
-    where = lambda o: o.relative_to(path).as_posix()
-    found = L(_walk(path)).sorted(lambda o: (len(o.parts), where(o)), reverse=True)
-    once = {o.parent.resolve()/o.name:o for o in found}   # what a link to a folder shows again: the shortest path stays
-    if not once:
+    found = L(walk_pictures(path))
+    if not found:
         raise CaptchaError(f"no pictures in {path}: it holds no file with a picture's ending (.png, .jpg, ...)")
-    return L(once.values()).sorted(where)
+    return found

@@ -30,7 +30,8 @@ import numpy as np
 
 from . import portable_read
 from .core import CaptchaError
-from .exported import ExportedReader, by_width, needed
+from .batches import one_shape
+from .exported import ExportedReader, needed
 from .files import file_sha256
 from .pictures import PictureError, open_picture
 from .terminal import SomeBad, command, option, say
@@ -162,7 +163,7 @@ def compare_texts(
         if not np.array_equal(read.pixels(pictures[k]), x.numpy()):
             res.append(Difference(k, ', as it is opened', 'these pixels', 'others', math.inf))
     constraint,known = _told(reader)
-    for at in by_width(xs):
+    for at in one_shape(xs):
         for names in (at[i:i+bs] for i in range(0, len(at), bs)):
             batch = torch.stack([xs[o] for o in names])
             res += _apart(reader, read, names, batch, None, None)
@@ -267,7 +268,7 @@ def _calibration(reader, n=256, bs=16):
     "Batches of drawn pictures, other ones than those that texts are compared on"
     import torch
     xs = {k:reader.tensor(o) for k,o in drawn_pictures(reader.spec, n, seed=99).items()}
-    parts = [at[i:i+bs] for at in by_width(xs) for i in range(0, len(at), bs)]
+    parts = [at[i:i+bs] for at in one_shape(xs) for i in range(0, len(at), bs)]
     return [reader._normal(torch.stack([xs[o] for o in part])).contiguous().numpy() for part in parts]
 
 def _to_8_bits(reader, folder, data, log):

@@ -20,7 +20,6 @@ import os
 import shutil
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
@@ -31,11 +30,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from fastcore.meta import delegates
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import captcha_fastai
 from .core import CaptchaError
+from .batches import one_shape, opened_ahead
 from .pictures import PictureError, one_picture, open_picture
 from .files import named_oserror
 from .device import best_device, calm, prefers_bf16
@@ -160,42 +161,43 @@ class Reader:
 
 # %% ../nbs/library/reader.ipynb #275c7a89
 @patch
-def read(self:Reader,
-    pictures,                    # Paths, bytes, files, base64, data URLs, PIL images, RGB arrays; one alone will do
-    bs:int=128,                  # Pictures in a batch
+def read_iter(self:Reader,
+    pictures,                    # An iterator of what `read` takes; it may never end
+    bs:int=128,                  # Pictures in a batch; with 1 each is read before the next is asked for
     skip_bad:bool=False,         # Give a `Reading` with an `error` for a picture that can't be opened?
     constraint:Constraint=None,  # What a text may be, as `reader.constraint` makes it; anything if `None`
     min_confidence:float=0.,     # Decline to answer below this
     bgr:bool=False,              # Are arrays BGR, as OpenCV has them?
     details:bool=False,          # Look closer: letters with their probabilities and places, and more texts?
     letter_confidence:float=0.,  # Put ? for each letter below this; has details as well
-)->list[Reading]:                # One for each picture, in order
-    "Read pictures; one that can't be opened raises `PictureError` with its name"
+):                               # Yields a `Reading` for each, in order
+    "Read pictures as they come, holding two batches at most"
     if bs<1: raise CaptchaError(f"bs must be at least 1, not {bs}")
     for name,p in dict(min_confidence=min_confidence, letter_confidence=letter_confidence).items():
         if not 0<=p<=1: raise CaptchaError(f"{name} is a probability, from 0 to 1, not {p}")
     details = details or letter_confidence>0
-    if one_picture(pictures): pictures = [pictures]
-    pictures,res = list(pictures),[]
-    for batch,opened,widths in self._opened([pictures[i:i+bs] for i in range(0, len(pictures), bs)], bgr, details):
-        bad = [o for o in opened if isinstance(o, PictureError)]
-        if bad and not skip_bad: raise bad[0]
-        with _turns: res += self._read_batch(batch, opened, constraint, widths)
-    if letter_confidence: res = [replace(o, text=o.masked(letter_confidence)) for o in res]
-    return [_declined(o) if o.confidence<min_confidence and not o.error and o.declined is None else o for o in res]
-
-def _declined(o): return replace(o, text='', declined=o.text)
+    opens = partial(self._open, bgr=bgr, details=details)
+    def finished(o):
+        if letter_confidence: o = replace(o, text=o.masked(letter_confidence))
+        unsure = o.confidence<min_confidence and not o.error and o.declined is None
+        return replace(o, text='', declined=o.text) if unsure else o
+    def readings():
+        for batch,found in opened_ahead(pictures, opens, bs, self.opening_threads):
+            opened,widths = zip(*found)
+            bad = [o for o in opened if isinstance(o, PictureError)]
+            if bad and not skip_bad: raise bad[0]
+            with _turns: res = self._read_batch(batch, opened, constraint, widths if details else None)
+            yield from map(finished, res)
+    return readings()
 
 @patch
-def _opened(self:Reader, batches, bgr, details):
-    "Each batch with its opened pictures, and with their widths for `details`; the next one is opened meanwhile"
-    with ThreadPoolExecutor(self.opening_threads) as pool:
-        def opening(batch): return pool.map(partial(self._open, bgr=bgr, details=details), batch)
-        coming = [opening(o) for o in batches[:1]]
-        for i,batch in enumerate(batches):
-            if i+1<len(batches): coming.append(opening(batches[i+1]))
-            opened,widths = zip(*coming.pop(0))
-            yield batch,list(opened),widths if details else None
+@delegates(Reader.read_iter)
+def read(self:Reader,
+    pictures,    # Paths, bytes, files, base64, data URLs, PIL images, RGB arrays; one alone will do
+    **kwargs
+)->list[Reading]:  # One for each picture, in order
+    "Read pictures; one that can't be opened raises `PictureError` with its name"
+    return list(self.read_iter([pictures] if one_picture(pictures) else pictures, **kwargs))
 
 @patch
 def _open(self:Reader, x, bgr, details):
@@ -210,7 +212,7 @@ def _open(self:Reader, x, bgr, details):
 def _read_batch(self:Reader, pictures, opened, constraint, widths=None):
     "A `Reading` for each picture, given its tensor or the error that it made; with details if `widths` are given"
     res = [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else None for x,o in zip(pictures, opened)]
-    for where in _of_one_width(opened):
+    for where in one_shape({i:o for i,o in enumerate(opened) if res[i] is None}):
         xs = torch.stack([opened[i] for i in where])
         answers = self._sure_answers(xs, constraint) if widths is None else self._answers(xs, False, constraint)
         refused = self._refused(xs, answers, constraint)
@@ -227,13 +229,6 @@ def _refused(self:Reader, xs, answers, constraint):
     none = [k for k,(_,p) in enumerate(answers) if p==0]
     texts = self._answers(xs[none], False, constraint.loose) if none else []
     return {k:text for k,(text,_) in zip(none, texts)}
-
-def _of_one_width(opened):
-    "Positions of the pictures, those that can be read together in a list each"
-    groups = {}
-    for i,o in enumerate(opened):
-        if not isinstance(o, PictureError): groups.setdefault(o.shape[-1], []).append(i)
-    return groups.values()
 
 @patch
 def _look_closer(self:Reader, xs, answers, widths, constraint):

@@ -15,7 +15,6 @@ __all__ = ['best_trials', 'plot_trials']
 
 # %% ../nbs/library/trials.ipynb #d85368f8
 import os
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +22,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from .core import CaptchaError
+from .cluster import ray_running
 
 # %% ../nbs/library/trials.ipynb #6814739e
 def _space(space):
@@ -42,21 +42,6 @@ def _need_ray():
     try: import ray.tune  # noqa: F401
     except ImportError:
         raise CaptchaError('the search needs Ray Tune: pip install "captcha_fastai[tune]"') from None
-
-@contextmanager
-def _ray_running(
-    address,   # A cluster's, or `None`
-    cpus,      # Of this machine, or `None`
-):
-    "Within, Ray runs: the one that runs already, or one of our own"
-    import ray
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address=address, num_cpus=None if address else cpus, include_dashboard=False, log_to_driver=False,
-                 logging_level='ERROR')
-    try: yield
-    finally:
-        if started: ray.shutdown()
 
 # %% ../nbs/library/trials.ipynb #de88460d
 def _tidy(found):
@@ -102,7 +87,7 @@ def ray_trials(
     import ray
     from ray import tune
     params = _space(space)
-    with TemporaryDirectory() as kept, _ray_running(address, cpus):
+    with TemporaryDirectory() as kept, ray_running(address, cpus):
         there = [str(Path(f).resolve()) for f in files]   # a trial runs in a folder of its own
         train = tune.with_parameters(_in_ray, trial=trial, files=there, texts=list(texts))
         # of a trial; Ray gives it as many threads as cores

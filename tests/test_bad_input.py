@@ -277,6 +277,8 @@ OPTIONS = {
     ('captcha_read', 'pretrained', '{good}'):known | own | sure | table | {
         '--letter-confidence':{'x':'invalid float', '2':'from 0 to 1', 'nan':'from 0 to 1'},
         '--accept':{'x':'invalid float', '.999':'--folds', '1':'between 0 and 1', 'nan':'between 0 and 1'},
+        '--out':{'a.xlsx':'.csv, .jsonl or .parquet', 'nowhere/a.jsonl':'there is no folder', '':'out is empty'},
+        '--ray':{'local':'--ray reads into a table; give --csv or --out', '':'ray is empty'},
     },
     ('captcha_plan', '{good}'):seed | table | fixed | {
         '--target':{'0':'--target must be', '95':'--target must be', 'x':'invalid float'},

@@ -35,9 +35,12 @@ def wanted(kind=''):
 
 reqs, dev_reqs, tune_reqs, fonts_reqs = wanted(), wanted('dev_'), wanted('tune_'), wanted('fonts_')
 onnx_reqs, serve_reqs, shell_reqs, site_reqs = (wanted(o) for o in ('onnx_','serve_','shell_','site_'))
+hub_reqs, parquet_reqs, ray_reqs = wanted('hub_'), wanted('parquet_'), wanted('ray_')
+bulk_reqs = hub_reqs+parquet_reqs+ray_reqs
 heic_reqs, timm_reqs = wanted('heic_'), wanted('timm_')   # nothing else needs these, so no tested versions of them
-extras = dict(dev=dev_reqs+tune_reqs+onnx_reqs+serve_reqs+shell_reqs, tune=tune_reqs, onnx=onnx_reqs, serve=serve_reqs,
-              fonts=fonts_reqs, heic=heic_reqs, timm=timm_reqs, shell=shell_reqs, site=site_reqs)
+extras = dict(dev=dev_reqs+tune_reqs+onnx_reqs+serve_reqs+bulk_reqs+shell_reqs, tune=tune_reqs, onnx=onnx_reqs,
+              serve=serve_reqs, fonts=fonts_reqs, heic=heic_reqs, timm=timm_reqs, hub=hub_reqs, parquet=parquet_reqs,
+              ray=ray_reqs, shell=shell_reqs, site=site_reqs)
 lines = (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines()
 pins = [Requirement(o) for o in lines if o and not o.startswith('#')]
 
@@ -99,7 +102,7 @@ def test_setuptools_bound_is_the_build_systems():
 def test_constraints_cover_the_requirements():
     by_name = {canonicalize_name(o.name): o for o in pins}
     assert len(by_name) == len(pins)
-    for o in reqs + dev_reqs + tune_reqs + serve_reqs + fonts_reqs + site_reqs:
+    for o in reqs + dev_reqs + tune_reqs + serve_reqs + fonts_reqs + bulk_reqs + site_reqs:
         pin = by_name[canonicalize_name(o.name)]
         ver = re.fullmatch(r'==([\d.]+)', str(pin.specifier))
         assert ver, f'{pin} is no exact version'
@@ -115,7 +118,7 @@ def imported(node):
                     reason='packages_distributions knows only some packages before Python 3.11')
 def test_every_import_is_a_requirement():
     dists = importlib.metadata.packages_distributions()
-    names = {canonicalize_name(o.name) for o in reqs + tune_reqs + onnx_reqs + serve_reqs + shell_reqs}
+    names = {canonicalize_name(o.name) for o in reqs + tune_reqs + onnx_reqs + serve_reqs + bulk_reqs + shell_reqs}
     spare = {canonicalize_name(o.name) for o in heic_reqs + timm_reqs}   # may not be installed: by their own names
     ours, lost = {*sys.stdlib_module_names, 'captcha_fastai'}, set()
     for fn in (ROOT/'captcha_fastai').rglob('*.py'):
