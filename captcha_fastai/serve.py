@@ -328,7 +328,7 @@ def serving(
 # %% ../nbs/library/serve.ipynb #d9824251
 @command()
 def captcha_serve(
-    reader:str, # Folder that captcha_train or captcha_export made, or pretrained or pretrained/crnn_small in the package
+    reader:str, # Folder that captcha_train or captcha_export made, or pretrained in the package
     host:option('HOST', opt=True)='127.0.0.1', # Address to listen on; 0.0.0.0 lets other machines ask
     port:int=8000, # Port to listen on; 0: a free one
     cors:option('ORIGIN')=None, # Origin of pages that may ask, as https://example.org, or *
