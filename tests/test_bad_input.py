@@ -33,7 +33,7 @@ from captcha_fastai.labels import captcha_label
 from captcha_fastai.learner import captcha_learner
 from captcha_fastai.reader import Reader
 from captcha_fastai.synth import save_captchas
-from conftest import ENV, WALLS, args_for, inside, run
+from conftest import ENV, WALLS, args_for, fresh, inside, run
 
 def add(what, said): WALLS.append((what, said))
 
@@ -715,7 +715,7 @@ def test_options_before_pictures(good, tmp_path):
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full here')
 def test_progress_to_a_full_disk(good, tmp_path):
     "What can't be said is not said; the work is done"
-    with open('/dev/full', 'w') as f: res = run('captcha_train', good, '--out', tmp_path/'r', '--epochs', 1, stderr=f)
+    with open('/dev/full', 'w') as f: res = fresh('captcha_train', good, '--out', tmp_path/'r', '--epochs', 1, stderr=f)
     assert res.returncode==0 and Reader.load(tmp_path/'r') and json.loads(res.stdout)
 
 @pytest.mark.skipif(sys.platform=='win32', reason='needs a POSIX shell')
