@@ -9,10 +9,8 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from filelock import FileLock
-from PIL import Image
 
 from captcha_fastai import cli
 from captcha_fastai.archs import own_archs
