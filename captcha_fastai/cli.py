@@ -274,7 +274,8 @@ def captcha_read(
     reader = _place(reader)
     _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
     made,bar = _made(reader, arch, accept)
-    files,min_confidence = None if '-' in pictures else expand_pictures(pictures),max(bar, min_confidence) if bar else min_confidence
+    files = None if '-' in pictures else expand_pictures(pictures)
+    if bar: min_confidence = max(bar, min_confidence)
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     rule = options_constraint(made, length, chars, pattern, lexicon, check)
     known = dict(constraint=rule, min_confidence=min_confidence) | closer
