@@ -16,6 +16,7 @@ __all__ = ['write_csv']
 
 # %% ../nbs/library/formats.ipynb #6e342c39
 import json
+import math
 import os
 from contextlib import suppress
 from csv import writer
@@ -29,17 +30,20 @@ _codes = {i:repr(chr(i))[1:-1] for i in [*range(32), 127]}
 def one_line(name): return str(name).translate(_codes)
 def reading_line(o): return f'{one_line(o.file)}\t{o.text}\t{o.confidence:.4f}'
 
-def _shares(pairs): return [[o,round(p, 6)] for o,p in pairs or ()]
+def _number(p): return round(float(p), 6) if math.isfinite(p) else 0.   # JSON has no other
+
+def _shares(pairs): return [[o,_number(p)] for o,p in pairs or ()]
 
 def reading_dict(
     o,                  # A `Reading`
     details:bool=False, # With its letters, and other texts?
+    file:str=None,      # What the picture is called; by its own file if `None`
 )->dict:                # Plain values
     "A reading as a JSON object"
-    res = dict(file=str(o.file), text=o.text, confidence=round(float(o.confidence), 6))
+    res = dict(file=str(o.file) if file is None else file, text=o.text, confidence=_number(o.confidence))
     if details:
-        res['chars'] = [dict(char=c.char, confidence=round(c.confidence, 6), others=_shares(c.others), span=c.span)
-                        for c in o.chars or ()]
+        res['chars'] = [dict(char=c.char, confidence=_number(c.confidence), others=_shares(c.others),
+                             span=list(c.span)) for c in o.chars or ()]
         res['n_best'] = _shares(o.n_best)
     return {**res, 'error':o.error or None}
 
@@ -81,7 +85,7 @@ class _JSONLines:
         self.out,self.folder,self.details = open(file, 'w', encoding='utf-8'),folder,details
 
     def add(self, o):
-        row = reading_dict(o, self.details) | dict(file=_beside(o.file, self.folder))
+        row = reading_dict(o, self.details, _beside(o.file, self.folder))
         self.out.write(json.dumps(row)+'\n')
 
     def close(self): self.out.close()
@@ -120,7 +124,7 @@ class _Parquet:
         self.out = pq.ParquetWriter(file, self.schema)
 
     def add(self, o):
-        self.rows.append(_records(reading_dict(o, self.details) | dict(file=_beside(o.file, self.folder))))
+        self.rows.append(_records(reading_dict(o, self.details, _beside(o.file, self.folder))))
         if len(self.rows)==self.group: self._write()
 
     def _write(self):

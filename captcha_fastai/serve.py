@@ -38,27 +38,20 @@ from pathlib import Path
 from .batching import Batcher, Full, Rules
 from .core import CaptchaError
 from .exported import ExportedReader, is_exported
+from .formats import reading_dict
 from .limits import (Limits, Refused, Room, from_form, from_json, named, picture_fault, read_body,
                                    throw_away)
 from .terminal import command, option, say
 
 # %% ../nbs/library/serve.ipynb #23bcbfbf
-def _number(p): return round(float(p), 6) if math.isfinite(p) else 0.
-
-def _shares(pairs): return [[o,_number(p)] for o,p in pairs or ()]
-
-def _letter(o): return dict(char=o.char, confidence=_number(o.confidence), others=_shares(o.others), span=list(o.span))
-
 def _bad(name, why): return dict(file=name, text='', confidence=0., error=why, declined=None)
 
 def _result(name, o, asked):
     "What is said of a picture, given its reading or the error that reading it raised"
     if isinstance(o, CaptchaError): return _bad(name, str(o))
     if o.error: return _bad(name, named(o.error, name))
-    text,declined = o.text,o.declined
-    if o.confidence<asked.min_confidence and declined is None: text,declined = '',text
-    res = dict(file=name, text=text, confidence=_number(o.confidence), error=None, declined=declined)
-    if asked.details: res |= dict(chars=[_letter(c) for c in o.chars or ()], n_best=_shares(o.n_best))
+    res = reading_dict(o, asked.details, name) | dict(declined=o.declined)
+    if o.confidence<asked.min_confidence and o.declined is None: res |= dict(text='', declined=o.text)
     return res
 
 # %% ../nbs/library/serve.ipynb #e7c84e20

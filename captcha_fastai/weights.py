@@ -185,7 +185,8 @@ def _misfit(folder, there, spec, name):
     elif there.size!=spec.size and not there.free_width: cure = f"size=({h},{w})"
     elif there.width!=spec.width and there.arch_args==spec.arch_args: cure = f"texts of up to {there.width} characters"
     else: cure = f"arch_args={there.arch_args}"
-    return CaptchaError(f"the weights in {Path(folder).name} were made for pictures of {w}x{h} and don't fit this "
+    made_for = f"pictures {h} pixels high" if there.free_width else f"pictures of {w}x{h}"
+    return CaptchaError(f"the weights in {Path(folder).name} were made for {made_for} and don't fit this "
                         f"model for {mine_w}x{mine_h} ({name}); give {cure}, or train from scratch")
 
 def load_pretrained(
