@@ -18,6 +18,8 @@ from conftest import ROOT, run
 ray = pytest.importorskip('ray', reason="needs Ray: pip install -e '.[dev]'")
 psutil = pytest.importorskip('psutil')
 
+logs_with = print
+
 class Slow:
     "Reads names, a tenth of a second a chunk; what is called 3 of 500 can't be opened"
     def __init__(self, seconds=.1): self.seconds = seconds
@@ -92,6 +94,12 @@ def test_errors_in_one_line(cluster, files, tmp_path, monkeypatch):
         assert '\n' not in str(e.value), e.value
     refused('^this model has no room$', make=Refuses)
     refused('sees no file .*; pictures must lie where all machines', files=[Path('m/none.png')])
+
+def test_a_learner_can_be_exported_afterwards(cluster, files, tmp_path):
+    "Ray can put a function of its own in the place of `print`, which is what a fastai `Learner` logs with"
+    import pickle
+    by_ray(files[:200])(tmp_path/'kept.jsonl')
+    assert pickle.loads(pickle.dumps(logs_with)) is print is logs_with
 
 def test_the_option(tmp_path):
     with pytest.raises(CaptchaError, match='ray= reads into a table; give csv= or out='): check_ray('local', None)
