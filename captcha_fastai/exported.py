@@ -27,7 +27,7 @@ from . import portable_read
 from .batches import one_shape, opened_ahead
 from .core import CaptchaError, Vocab, norm_text
 from .files import file_sha256
-from .patterns import pattern_rows
+from .patterns import pattern_rows, trie_rows
 from .pictures import PictureError, one_picture, open_picture
 from .resample import in_shape
 
@@ -91,19 +91,14 @@ def _spelling(
         raise CaptchaError(f"{len(bad)} of {len(words)} texts of the lexicon, as {bad[0]!r}, have characters outside "
                            f"the vocabulary {vocab.chars!r}; leave them out, they can't be read")
     lo,hi = length if isinstance(length, (tuple,list)) else (length or 0, length)
-    rows,ends = [[0]*len(vocab), [0]*len(vocab)],[False,False]
-    for word in words:
-        ids,at = [vocab.o2i[c] for c in word],1
-        if len(word)<lo or (hi is not None and len(word)>hi) or (chars and set(word)-set(chars)): continue
-        if walk and not _leads(walk, ids): continue
-        for i in ids:
-            if not rows[at][i]:
-                rows[at][i] = len(rows)
-                rows.append([0]*len(vocab))
-                ends.append(False)
-            at = rows[at][i]
-        ends[at] = True
-    return np.array(rows),np.array(ends)
+    def allowed(word, ids):
+        if len(word)<lo or (hi is not None and len(word)>hi) or (chars and set(word)-set(chars)): return False
+        return not walk or _leads(walk, ids)
+    spelt = [[vocab.o2i[c] for c in o] for o in words]
+    kept = [ids for o,ids in zip(words, spelt) if allowed(o, ids)]
+    padded = np.zeros((len(kept), max(map(len, kept), default=0)), np.int64)
+    for row,ids in zip(padded, kept): row[:len(ids)] = ids
+    return trie_rows(padded, len(vocab))
 
 # %% ../nbs/library/exported.ipynb #55b80570
 class ExportedReader:

@@ -1,8 +1,8 @@
 """`[0-9]{2}[a-z]{3}`: a restricted regular expression, read and turned into a table to walk
 
 `pattern_table(pattern, vocab, n_out)` reads a pattern and gives a table from state and id to state, and the states in
-which a text may end; `pattern_rows` gives both as arrays, without torch. `rules` makes an `Automaton` of them. What
-can't be understood is a `CaptchaError` that names the place. Nothing here comes with `captcha_fastai.all`: who has a
+which a text may end; `pattern_rows` gives both as arrays, without torch, and `trie_rows` does so for a list of words.
+`rules` makes an `Automaton` of them. What can't be understood is a `CaptchaError` that names the place. Nothing here comes with `captcha_fastai.all`: who has a
 pattern gives it to `Constraint(pattern=)`.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/patterns.html.md"""
@@ -292,3 +292,21 @@ def check_pattern(
     "Raise `CaptchaError` if a pattern is written wrongly or is too large, whatever characters a reader knows"
     chars = {*string.ascii_letters, *string.digits, *(c for c in pattern if c.isprintable() and not c.isspace())}
     pattern_rows(pattern, Vocab(''.join(sorted(chars))), len(chars)+1)
+
+# %% ../nbs/library/patterns.ipynb #7b1f00a2
+def trie_rows(
+    words:np.ndarray,  # `(n, L)` ids, padded with 0 behind
+    n_out:int,         # Ids, as many as the table has columns
+):                     # As `pattern_rows`
+    "The words themselves, as a table from state and id to state, and the states that accept"
+    state,rows,n = np.ones(len(words), np.int64),[],1
+    for c in np.asarray(words).T:
+        there = c>0
+        key,which = np.unique(state[there]*n_out+c[there], return_inverse=True)
+        rows.append((key//n_out, key%n_out, n+1+np.arange(len(key))))
+        state[there] = n+1+which
+        n += len(key)
+    table,accept = np.zeros((n+1, n_out), np.int64),np.zeros(n+1, bool)
+    for start,c,to in rows: table[start,c] = to
+    accept[state] = True
+    return table,accept

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 from .core import CaptchaError, Vocab, drawing_order, is_rtl, norm_text
-from .patterns import pattern_table
+from .patterns import pattern_table, trie_rows
 from .checks import CheckDigit, check_table, find_check
 
 # %% ../nbs/library/rules.ipynb #cd04d201
@@ -135,18 +135,8 @@ def _length_automaton(lo, hi, ids, V):
     return Automaton(table, torch.arange(n+1)>lo)
 
 def _lexicon_automaton(words, V):
-    "The words themselves, `(n, L)` ids padded with 0: a trie, built column by column"
-    state,rows = torch.ones(len(words), dtype=torch.int64),[]
-    n = 1
-    for c in words.unbind(1):
-        key,inv = (state*V+c)[c>0].unique(return_inverse=True)
-        rows.append(torch.stack([key//V, key%V, n+1+torch.arange(len(key))]))
-        state[c>0] = n+1+inv
-        n += len(key)
-    table,accept = torch.zeros(n+1, V, dtype=torch.int64),torch.zeros(n+1, dtype=torch.bool)
-    for frm,c,to in rows: table[frm,c] = to
-    accept[state] = True
-    return Automaton(table, accept)
+    "The words themselves, `(n, L)` ids padded with 0"
+    return Automaton(*map(torch.from_numpy, trie_rows(words.numpy(), V)))
 
 # %% ../nbs/library/rules.ipynb #9bd441e7
 def _span(length):
