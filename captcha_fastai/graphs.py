@@ -89,7 +89,7 @@ def write_graphs(
     folder,spec = Path(folder),reader.spec
     model = fuse_norms(deepcopy(reader.model).to('cpu', torch.float32, memory_format=torch.contiguous_format))
     x = torch.zeros(2, spec.channels, *spec.some_size)
-    free = {0:'n', 3:'width'} if spec.free_width else {0:'n'}
+    free = {0:'n', 3:'width'} if spec.free_width or reader.other_sizes else {0:'n'}
     if not isinstance(model, CaptchaTransformer):
         axes = dict(pictures=free, log_probs={0:'n', 1:'T'})
         _write(folder/'model.onnx', _Said(model), dict(pictures=x), 'log_probs', axes)

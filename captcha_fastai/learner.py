@@ -367,7 +367,8 @@ def _check_loss(loss_func, theirs, out, spec):
 def _check_agreement(reader, learn, items, files, out):
     "Raise `CaptchaError` unless `reader` reads the files as `learn` reads the items; `out` are the reader's logits"
     with learn.no_bar(): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
-    apart = (preds.as_subclass(Tensor)-reader.loss_func.activation(out)).abs().flatten(1).max(1).values
+    theirs,mine = preds.as_subclass(Tensor).exp(),reader.loss_func.activation(out).exp()   # probabilities
+    apart = (theirs-mine).abs().flatten(1).max(1).values
     want = reader.vocab.decode_batch(learn.loss_func.decodes(preds))
     got = [o.text for o in reader.read(files)]
     bad = [i for i in range(len(files)) if want[i]!=got[i] or apart[i]>.05]

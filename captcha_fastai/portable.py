@@ -34,6 +34,7 @@ from .batches import one_shape
 from .exported import ExportedReader, needed
 from .files import file_sha256
 from .pictures import PictureError, open_picture
+from .resample import other_sizes
 from .terminal import SomeBad, command, option, say
 from .webpage import column_middles, runtime_folder, write_page
 
@@ -41,7 +42,19 @@ from .webpage import column_middles, runtime_folder, write_page
 _cells = re.compile(r'^# %% .*\n', re.M)
 _only_for = {'def resampled':'shape', 'def on_paper':'paper', 'def turned':'rtl', 'def ctc_search':'CTCLoss',
              'def place_search':'CharLoss', 'def second_look':'twice', 'def steps':'TokenLoss',
-             'def place_letters':'places'}
+             'def place_letters':'places', 'def other_sizes':'sizes'}
+
+_documented = re.compile(r'^( *(?:def|class) .*:)\n +"(.*)"$', re.M)
+
+def _on_one_line(found):
+    "What a function does, behind its first line if there is room"
+    line = f'{found[1]}   # {found[2]}'
+    return line if len(line)<=120 else found[0]
+
+def _paragraphs(cells):
+    "A file of cells, with an empty line before imports, the class and `main` alone"
+    apart = 'import','class','def main'
+    return ''.join(('\n' if o.startswith(apart) else '')+f'{o}\n' for o in cells)
 
 def _first_def(cell): return next((o for o in _only_for if f'\n{o}(' in f'\n{cell}'), None)
 
@@ -54,12 +67,12 @@ def read_source(
     "The file that reads this reader: the cells of `portable_read` that it needs, a paragraph each"
     free,paper = info['size'][1] is None,info.get('keep_shape', False)
     known = dict(shape=free or paper, paper=paper, rtl=info['rtl'], places=info['loss']!='CTCLoss',
-                 twice=info.get('level'))
+                 twice=info.get('level'), sizes=info.get('other_sizes'))
     there = {info['loss'], *(k for k,v in known.items() if v)}
     cells = _cells.split(Path(portable_read.__file__).read_text(encoding='utf-8'))[2:]   # behind docstring and __all__
     kept = [o.strip() for o in cells if _first_def(o) is None or _only_for[_first_def(o)] in there]
-    kept = [re.sub('\n\n+', '\n', o) for o in kept]
-    return '\n\n'.join([f'"""{_head}"""', *kept, "if __name__=='__main__': main()"])+'\n'
+    kept = [_documented.sub(_on_one_line, re.sub('\n\n+', '\n', o)) for o in kept]
+    return _paragraphs([f'"""{_head}"""', *kept, "if __name__=='__main__': main()"])
 
 # %% ../nbs/library/portable.ipynb #c3b1505d
 def _info(reader, names, folder):
@@ -68,6 +81,7 @@ def _info(reader, names, folder):
     spec = reader.spec
     return dict(exported=1, loss=loss_name(reader), arch=spec.arch, chars=spec.vocab.chars, rtl=spec.vocab.rtl,
                 size=list(spec.size), channels=spec.channels, keep_shape=spec.keep_shape, width=spec.width,
+                other_sizes=reader.other_sizes,
                 mean=list(spec.mean), std=list(spec.std), lengths={str(k):v for k,v in spec.lengths.items()},
                 facts=spec.info, sha256={o:file_sha256(Path(folder)/o) for o in names})
 
@@ -116,10 +130,20 @@ def _padded(*texts):
     import torch
     return torch.tensor(portable_read.padded(texts))
 
+def _lead_over_sizes(reader, x):
+    "Nats between the two most probable classes of a column, where they are nearest, at any of the sizes"
+    import torch
+    leads = []
+    for o in (x, *map(torch.from_numpy, other_sizes(x.numpy()))):
+        top = reader.logits(o[None]).topk(2).values
+        leads.append(float((top[...,0]-top[...,1]).min()))
+    return min(leads)
+
 def _lead(reader, read, x, ours, theirs, told):
     "Nats by which a reader prefers its text of picture `x` to that of the exported folder, both as ids"
     import torch
     from captcha_fastai.losses import CTCLoss, TokenLoss
+    if reader.other_sizes: return _lead_over_sizes(reader, x)
     out = reader.loss_func.activation(reader.logits(x[None])).cpu()
     if isinstance(reader.loss_func, CTCLoss) and not told:   # the best path decides there, not the text
         path = torch.from_numpy(read.answers(x[None].numpy())[2].argmax(-1))
@@ -142,7 +166,7 @@ def _apart(reader, read, names, batch, constraint, rule):
     "A `Difference` for each picture of a batch that is read otherwise"
     words = f' ({constraint})' if constraint else ''
     ids,score,_ = read.answers(batch.numpy(), rule)
-    for name,x,(a,p),b,s in zip(names, batch, reader._answers(batch, False, constraint), ids, score):
+    for name,x,(a,p),b,s in zip(names, batch, reader._sure_answers(batch, constraint, False), ids, score):
         q,b = math.exp(s),list(b)
         if a!=read.text(b):
             lead = _lead(reader, read, x, reader.vocab.encode(a).tolist(), b, constraint)
@@ -208,7 +232,7 @@ def _float_copy(reader):
     "The same reader, on the CPU and in float32 throughout"
     from captcha_fastai.reader import Reader
     res = Reader(reader.model, reader.spec, reader.loss_func, 'cpu', half=False)
-    res.samples = reader.samples
+    res.samples,res.other_sizes = reader.samples,reader.other_sizes
     return res
 
 def _check_begin(out):

@@ -41,8 +41,9 @@ from .pictures import PictureError, one_picture, open_picture
 from .files import named_oserror
 from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
+from .losses import CTCLoss
 from .archs import ModelSpec, find_arch, searches
-from .resample import in_shape
+from .resample import in_shape, other_sizes
 from .letters import best_texts, look_closer
 from .weights import reader_folder, saved_model, write_model
 
@@ -108,7 +109,7 @@ if hasattr(os, 'register_at_fork'):   # not on Windows
 class Reader:
     "Reads pictures: a model and its `ModelSpec`; made by `load`, or by `from_learner`"
     opening_threads = 4   # Threads that open pictures while the model runs
-    sure = .95            # What is read in bfloat16 with less confidence is read again in float32
+    sure = .95            # What is read with less confidence is looked at again: in float32, and at other sizes
     def __init__(self,
         model:nn.Module,     # `(bs,c,h,w)` normalised pictures to logits
         spec:ModelSpec,      # Its arch, vocabulary, size, channels, normalisation
@@ -121,6 +122,8 @@ class Reader:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.half = prefers_bf16(self.device) if half is None else half
         self.samples = []    # Pictures that a saved copy has to read alike
+        shaped = (spec.free_width or spec.keep_shape) and getattr(find_arch(spec.arch), 'free_width', False)
+        self.other_sizes = shaped and isinstance(self.loss_func, CTCLoss)   # Shall the unsure be read at them too?
         self.temperature = 1.# Confidences are those of scores divided by it; texts don't depend on it
         self._fast = fuse_norms(self.model)
         self._mean,self._std = (torch.tensor(o, device=self.device).view(1,-1,1,1) for o in (spec.mean, spec.std))
@@ -214,7 +217,7 @@ def _read_batch(self:Reader, pictures, opened, constraint, widths=None):
     res = [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else None for x,o in zip(pictures, opened)]
     for where in one_shape({i:o for i,o in enumerate(opened) if res[i] is None}):
         xs = torch.stack([opened[i] for i in where])
-        answers = self._sure_answers(xs, constraint) if widths is None else self._answers(xs, False, constraint)
+        answers = self._sure_answers(xs, constraint, self.half and widths is None)
         refused = self._refused(xs, answers, constraint)
         for k,(i,o) in enumerate(zip(where, answers)): res[i] = Reading(*o, pictures[i], declined=refused.get(k))
         if widths is None: continue
@@ -242,23 +245,33 @@ def _look_closer(self:Reader, xs, answers, widths, constraint):
     return [(tuple(at(o, w) for o in c.chars), c.n_best) for c,w in zip(closer, widths)]
 
 @patch
-def _sure_answers(self:Reader, xs, constraint):
-    "Text and probability of each picture; what bfloat16 isn't sure of is read again in float32"
-    answers = self._answers(xs, self.half, constraint)
-    unsure = [i for i,(_,p) in enumerate(answers) if not p>self.sure] if self.half else []
+def _sure_answers(self:Reader, xs, constraint, half):
+    "Text and probability of each picture; what it isn't sure of is read again, in float32 and at other sizes"
+    answers = self._answers(xs, half, constraint)
+    again = self._at_other_sizes if self.other_sizes else partial(self._answers, half=False) if half else None
+    unsure = [i for i,(_,p) in enumerate(answers) if not p>self.sure] if again else []
     if unsure:
-        for i,o in zip(unsure, self._answers(xs[unsure], False, constraint)): answers[i] = o
+        for i,o in zip(unsure, again(xs[unsure], constraint=constraint)): answers[i] = o
     return answers
 
 @patch
 def _answers(self:Reader, xs, half, constraint):
     "Text and probability of each picture"
-    if constraint is None:
-        out = self.loss_func.activation(self.logits(xs, half)).cpu()
-        ids = self.loss_func.decodes(out)
-        log_prob = self._log_prob(out, ids)
-    else: ids,log_prob = self._found(xs, half, constraint)
+    _,ids,log_prob = self._found(xs, half, constraint)
+    if constraint is not None and constraint.walkable and log_prob.isneginf().any():
+        raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
     return list(zip(self.vocab.decode_batch(ids), log_prob.exp().clamp(max=1.).tolist()))
+
+@patch
+def _at_other_sizes(self:Reader, xs, constraint):
+    "Of the texts that are read at four sizes the one that is the most probable, taken over all of them"
+    found = [self._found(o, False, constraint) for o in (xs, *map(torch.from_numpy, other_sizes(xs.cpu().numpy())))]
+    p = torch.stack([sum(self._log_prob(out, ids).exp().clamp(max=1.) for out,*_ in found)/len(found)
+                     for _,ids,_ in found])
+    p[torch.stack([own for *_,own in found]).isneginf()] = 0.   # that size has no room for what is allowed
+    p,best = p.max(0)
+    texts = [self.vocab.decode_batch(ids) for _,ids,_ in found]
+    return [(texts[k][i],q) for i,(k,q) in enumerate(zip(best.tolist(), p.tolist()))]
 
 @patch
 def _log_prob(self:Reader, out, ids):
@@ -268,30 +281,25 @@ def _log_prob(self:Reader, out, ids):
 
 @patch
 def _found(self:Reader, xs, half, constraint):
-    "Ids and log-probabilities of the most probable texts that `constraint` allows"
-    if constraint.check is not None: return self._checked(xs, half, constraint)
-    if searches(self.model):
+    "What the model says, and ids and log-probabilities of the most probable texts that `constraint` allows"
+    if constraint is not None and constraint.check is None and searches(self.model):
         with self._running(half): found = self._fast.search(self._normal(xs), constraint)
-        ids,log_prob = found.ids[:,0].cpu(),found.log_probs[:,0].cpu()
-        nothing = log_prob.isneginf().any()
-    else:
-        out = self.loss_func.activation(self.logits(xs, half)).cpu()
-        found = self.loss_func.search(out, constraint)
-        ids,nothing = found.ids[:,0],found.log_probs[:,0].isneginf().any()
-        log_prob = self._log_prob(out, ids)
-    if nothing: raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
-    return ids,log_prob
-
-@patch
-def _checked(self:Reader, xs, half, constraint):
-    "The same where the constraint has a check; no ids and minus infinity where it lets nothing pass"
+        return None,found.ids[:,0].cpu(),found.log_probs[:,0].cpu()
     with self._running(half):
         x = self._normal(xs)
         out = self.loss_func.activation(self._fast(x).float()).cpu()
+    if constraint is not None and constraint.check is not None: return out,*self._checked(x, out, half, constraint)
+    if constraint is None: ids,nothing = self.loss_func.decodes(out),torch.zeros(len(out), dtype=torch.bool)
+    else:
+        found = self.loss_func.search(out, constraint)
+        ids,nothing = found.ids[:,0],found.log_probs[:,0].isneginf()
+    return out,ids,self._log_prob(out, ids).masked_fill(nothing, -math.inf)
+
+@patch
+def _checked(self:Reader, x, out, half, constraint):
+    "The same where the constraint has a check; no ids and minus infinity where it lets nothing pass"
     with self._running(half and searches(self.model)):   # only a model that searches itself works on in bfloat16
         found = best_texts(self._fast, self.loss_func, x, out, 1, constraint, self.temperature)
-    if constraint.walkable and not all(o.texts for o in found):
-        raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
     best = [(o.texts or [()])[0] for o in found]
     longest = max(map(len, best))
     ids = torch.tensor([[*o, *[0]*(longest-len(o))] for o in best], dtype=torch.int64).view(len(best), longest)

@@ -105,3 +105,22 @@ def in_shape(
     a = kept_shape(a.reshape(*a.shape[:2], -1).transpose(2,0,1), size[0])
     if size[1] is not None: a = on_paper(a, size[1])
     return Image.fromarray(np.ascontiguousarray(a.transpose(1,2,0).squeeze(-1) if len(a)==1 else a.transpose(1,2,0)))
+
+# %% ../nbs/library/resample.ipynb #5e1f0b02
+def _on_steps(w, part, whole):
+    "A width times `part/whole`, on the grid: of two equally near ones the wider"
+    return STEP*int(np.clip((2*w*part+whole*STEP)//(2*whole*STEP), LEAST//STEP, MOST//STEP))
+
+def other_sizes(
+    xs:np.ndarray,  # `(...,c,h,w)` uint8
+)->list:            # Three of `(...,c,h,w')` uint8
+    "Pictures narrower, wider, and smaller on paper in the mean colour of their borders"
+    h,w = xs.shape[-2:]
+    edge = h//12
+    def at(*size): return (resample(xs, size)+.5).clip(0, 255).astype(np.uint8)
+    narrow,wide,small = at(h, _on_steps(w, 5, 6)),at(h, _on_steps(w, 6, 5)),at(h-2*edge, _on_steps(w, 5, 6))
+    border = np.concatenate([small[...,0,:], small[...,-1,:], small[...,0], small[...,-1]], -1)
+    paper = (border.mean(-1)+.5).astype(np.uint8)[...,None,None]
+    res = np.broadcast_to(paper, narrow.shape).copy()
+    res[...,edge:h-edge,:] = small
+    return [narrow,wide,res]

@@ -124,7 +124,7 @@ def test_texts_and_letters_are_those_of_python(which, known, request):
 @pytest.mark.parametrize('arch', ['captcha_transformer','spatial_classifier'])
 def test_other_archs(arch, chrome, tmp):
     spec = ModelSpec(arch, Vocab('0123456789abc'), (32,96), 1, 5)
-    page = opened(chrome, tmp, arch, Reader(spec.model(), spec, device='cpu'), 6)
+    page = opened(chrome, tmp, arch, Reader(spec.model(), spec, device='cpu'), 3)
     for known in ({}, dict(length='2-4'), dict(pattern='[0-9]+[abc]')): mine,theirs = same_texts(page, **known)
     assert all(len(b['letters'])==len(a.text) for a,b in zip(mine, theirs)) and any(a.text for a in mine)
     page.served.__exit__()
@@ -134,6 +134,19 @@ def test_right_to_left(chrome, tmp):
     page = opened(chrome, tmp, 'rtl', Reader(spec.model(), spec, device='cpu'), 6)
     same_texts(page, length='4-6')
     with pytest.raises(browser.PageError, match='from left to right'): read(page, [], pattern='[0-3]+')
+    page.served.__exit__()
+
+def test_pictures_on_paper(chrome, tmp):
+    "As captcha_train makes readers: pictures keep their shape, narrow ones on paper, wide ones squeezed"
+    spec = ModelSpec('crnn_small', Vocab('0123456789abc'), (32,112), 3, 5, keep_shape=True)
+    page = opened(chrome, tmp, 'paper', Reader(spec.model(), spec, device='cpu'), 4)
+    rng = np.random.default_rng(1)
+    for i,(h,w) in enumerate([(32,112), (50,90), (20,200), (7,9)]):
+        Image.fromarray(rng.integers(0, 256, (h,w,3), dtype=np.uint8)).save(page.pictures/f'9{i}.png')
+    for known in ({}, dict(length='2-4')): mine,theirs = same_texts(page, **known)
+    for a,b in zip(mine, theirs):
+        want = page.reader.tensor(a.file).numpy().ravel().astype(int)
+        assert len(b['x'])==len(want) and np.abs(np.array(b['x'])-want).max()<=1, a.file
     page.served.__exit__()
 
 # --- pixels

@@ -288,7 +288,7 @@ def test_pictures_on_paper(arch, monkeypatch, tmp_path):
     reader = Reader(spec.model(), spec, device='cpu')
     export_reader(reader, tmp_path/'out', log=lambda s: None)
     exported,read = ExportedReader(tmp_path/'out', 1),written(tmp_path/'out')
-    assert len((tmp_path/'out/read.py').read_text('utf-8').splitlines())<=155
+    assert len((tmp_path/'out/read.py').read_text('utf-8').splitlines())<=150
     rng = np.random.default_rng(1)
     shapes = [(32,112), (50,90), (20,200), (90,300), (7,9), (64,64)]
     odd = [Image.fromarray(rng.integers(0, 256, (*o,3), dtype=np.uint8)) for o in shapes]

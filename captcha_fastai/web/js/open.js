@@ -127,10 +127,47 @@ function resized(a, [w, h], [w2, h2], fixed, newer) {
   return bits(downFirst ? across(first, h2) : down(first, w2), first)
 }
 
-export function modelPixels(picture, { size: [height, width], channels, newer }) {   // { x, w, h }: channel by channel
+export function modelPixels(picture, reader) {   // { x, w, h }: channel by channel
+  const { size: [height, width], channels, newer, keep_shape } = reader, shaped = keep_shape || width === null
   const { w, h } = picture, kept = 16 * Math.min(Math.max(Math.floor((2 * w * height + h * 16) / (2 * h * 16)), 4), 64)
-  const to = width ?? kept, x = new Uint8Array(channels * height * to)
+  const to = shaped ? kept : width, x = new Uint8Array(channels * height * to)
   planes(picture, channels).forEach((a, c) =>
-    x.set(w === to && h === height ? a : resized(a, [w, h], [to, height], width !== null, newer), c * height * to))
-  return { x, w: to, h: height }
+    x.set(w === to && h === height ? a : resized(a, [w, h], [to, height], !shaped, newer), c * height * to))
+  const res = { x, w: to, h: height }
+  return shaped && width !== null ? ofWidth(res, width, channels) : res
+}
+
+function sized({ x, w, h }, w2, h2, channels) {
+  const res = new Uint8Array(channels * w2 * h2)
+  for (let c = 0; c < channels; c++) {
+    const a = Float64Array.from(x.subarray(c * w * h, (c + 1) * w * h))
+    res.set(resized(a, [w, h], [w2, h2], false), c * w2 * h2)
+  }
+  return { x: res, w: w2, h: h2 }
+}
+
+function onPaper({ x, w, h }, w2, h2, top, channels) {   // of the mean colour of the border; the picture on its left
+  const res = new Uint8Array(channels * w2 * h2)
+  for (let c = 0; c < channels; c++) {
+    const a = x.subarray(c * w * h, (c + 1) * w * h)
+    let sum = 0
+    for (let i = 0; i < w; i++) sum += a[i] + a[(h - 1) * w + i]
+    for (let i = 0; i < h; i++) sum += a[i * w] + a[(i + 1) * w - 1]
+    res.fill(Math.floor(sum / (2 * w + 2 * h) + .5), c * w2 * h2, (c + 1) * w2 * h2)
+    for (let r = 0; r < h; r++) res.set(a.subarray(r * w, (r + 1) * w), c * w2 * h2 + (top + r) * w2)
+  }
+  return { x: res, w: w2, h: h2 }
+}
+
+function ofWidth(picture, width, channels) {   // squeezed where it is wider, on paper where it is narrower
+  const { w, h } = picture
+  return w > width ? sized(picture, width, h, channels) : onPaper(picture, width, h, 0, channels)
+}
+
+export function otherSizes(picture, { channels }) {   // narrower, wider, and smaller on paper
+  const { w, h } = picture, edge = Math.floor(h / 12)
+  const steps = (a, b) => 16 * Math.min(Math.max(Math.floor((2 * w * a + b * 16) / (2 * b * 16)), 4), 64)
+  const narrow = steps(5, 6), small = sized(picture, narrow, h - 2 * edge, channels)
+  return [sized(picture, narrow, h, channels), sized(picture, steps(6, 5), h, channels),
+    onPaper(small, narrow, h, edge, channels)]
 }

@@ -6,6 +6,7 @@ import { lettersOf } from './letters.js'
 import { answer, loadReader } from './net.js'
 import { modelPixels, openPicture } from './open.js'
 import { rule } from './rules.js'
+import { SURE, overSizes } from './sizes.js'
 import { csv, download, fillRow, newRow } from './table.js'
 
 const at = id => document.getElementById(id), BATCH = 4
@@ -31,7 +32,9 @@ async function readOpened(opened, rule) {
     const said = await answer(reader, group.map(o => o.picture))
     for (const [i, o] of group.entries()) {
       try {
-        const { ids, score } = await search(reader, said[i], rule)
+        let { ids, score } = await search(reader, said[i], rule)
+        if (reader.other_sizes && !(Math.exp(score) > SURE))
+          ({ ids, score } = await overSizes(reader, o.picture, said[i], rule))
         Object.assign(o, { ids, said: said[i], text: textOf(reader, ids), confidence: Math.min(1, Math.exp(score)) })
       } catch (error) { o.error = error }
     }

@@ -1,0 +1,15 @@
+// What leaves the model unsure is read at three other sizes as well: the text that is the most probable, over all four
+import { argmax, ctcLogProb, search } from './decode.js'
+import { answer } from './net.js'
+import { otherSizes } from './open.js'
+
+export const SURE = .95
+
+export async function overSizes(reader, picture, said, rule) {   // { ids, score } of one picture
+  const all = [said], texts = []
+  for (const o of otherSizes(picture, reader)) all.push(...await answer(reader, [o]))
+  for (const o of all) texts.push(await search(reader, o, rule).catch(() => null))   // null: no room at that size
+  const p = ids => all.reduce((sum, o) => sum + Math.min(1, Math.exp(ctcLogProb(o, ids))), 0) / all.length
+  const each = texts.map(o => o ? p(o.ids) : 0), best = argmax(each)
+  return { ids: texts[best].ids, score: Math.log(each[best]) }
+}
