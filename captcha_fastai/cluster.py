@@ -38,7 +38,7 @@ def ray_running(
     "Within, Ray runs: the one that runs already, or one of our own"
     os.environ.setdefault('RAY_raylet_start_wait_time_s', '300')   # a machine may be busy
     os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')        # a worker that died isn't news
-    os.environ.setdefault('RAY_TQDM_PATCH_PRINT', '0')             # or Ray replaces `print`: no Learner could be pickled
+    os.environ.setdefault('RAY_TQDM_PATCH_PRINT', '0')             # or Ray replaces `print`, and no Learner pickles
     import ray
     started = not ray.is_initialized()
     if started:

@@ -2,8 +2,8 @@
 
 `pattern_table(pattern, vocab, n_out)` reads a pattern and gives a table from state and id to state, and the states in
 which a text may end; `pattern_rows` gives both as arrays, without torch, and `trie_rows` does so for a list of words.
-`rules` makes an `Automaton` of them. What can't be understood is a `CaptchaError` that names the place. Nothing here comes with `captcha_fastai.all`: who has a
-pattern gives it to `Constraint(pattern=)`.
+`rules` makes an `Automaton` of them. What can't be understood is a `CaptchaError` that names the place. Nothing here
+comes with `captcha_fastai.all`: who has a pattern gives it to `Constraint(pattern=)`.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/patterns.html.md"""
 
