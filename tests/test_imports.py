@@ -49,7 +49,8 @@ def probes(tmp_path_factory):
     out = tmp_path_factory.mktemp('probes')
     mods = [mod for mod, _ in modules()] + ['captcha_fastai.all']
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'MPLBACKEND': 'agg', 'PYTHONPATH': str(ROOT)}
-    preload = 'torch torchvision pandas matplotlib.pyplot'
+    preload = ('torch torchvision torchvision.transforms.functional pandas matplotlib.pyplot scipy.stats scipy.signal '
+               'sklearn.model_selection fastcore.all fasttransform fastprogress fastdownload requests yaml')
     def run(part):
         cmd = [sys.executable, '-c', PROBE, out, preload, *part]
         return subprocess.run(cmd, capture_output=True, text=True, env=env)
