@@ -5,7 +5,9 @@
 it knows of each letter, and other texts. `reader.constraint(length=5, chars='0123456789')` says what you know of the
 texts, for `read(constraint=)`. `reader.save(folder)` writes a folder of plain data that counts only once it reads the
 same. `Reader.from_learner(learn)`, which comes with `captcha_fastai.learner`, makes a reader of what you have trained.
-This module and all that it needs import neither fastai nor matplotlib nor pandas.
+A reader whose pictures keep their shape looks again, at three other sizes, at what it isn't sure of;
+`reader.other_sizes = False` lets it look once. This module and all that it needs import neither fastai nor matplotlib
+nor pandas.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/reader.html.md"""
 
