@@ -200,10 +200,10 @@ def other_sizes(xs):
     border = np.concatenate([small[...,0,:], small[...,-1,:], small[...,0], small[...,-1]], -1)
     paper[:] = (border.mean(-1)+.5)[...,None,None]
     paper[...,h//12:h-h//12,:] = small
-    return xs,narrow,wide,paper
-def over_sizes(reader, xs, rule):
-    "Of texts read at four sizes the most probable, over all: ids, log-probabilities"
-    found = [reader.found(o, rule) for o in other_sizes(xs)]
+    return narrow,wide,paper
+def over_sizes(reader, xs, rule, ids, out):
+    "Of texts of four sizes the most probable: ids, log-probabilities"
+    found = [(ids,None,out), *(reader.found(o, rule) for o in other_sizes(xs))]
     def p(lp, ids): return np.exp(np.minimum(ctc_log_prob(lp, padded(ids)), 0))
     each = np.mean([[p(lp, ids) for ids,*_ in found] for *_,lp in found], 0)   # `(4,n)`
     each[[[o is None for o in ids] for ids,*_ in found]] = 0   # that size has no room for what is allowed
@@ -248,8 +248,8 @@ class Reader:
         "Ids of each of `(n,c,h,w)`, log-probability, what that was found in"
         ids,score,out = self.found(xs, rule)
         if any(o is None for o in ids): raise ValueError('the model has no room for a text that is allowed')
-        unsure = [i for i,s in enumerate(score) if self.sizes and not np.exp(s)>.95]
-        better = over_sizes(self, xs[unsure], rule) if unsure else ()
+        unsure = [i for i,s in enumerate(score) if self.sizes and not np.exp(s)>.8]
+        better = over_sizes(self, xs[unsure], rule, [ids[i] for i in unsure], out[unsure]) if unsure else ()
         for i,*o in zip(unsure, *better): ids[i],score[i] = o
         return ids,score,out
     def found(self, xs, rule):

@@ -111,7 +111,8 @@ if hasattr(os, 'register_at_fork'):   # not on Windows
 class Reader:
     "Reads pictures: a model and its `ModelSpec`; made by `load`, or by `from_learner`"
     opening_threads = 4   # Threads that open pictures while the model runs
-    sure = .95            # What is read with less confidence is looked at again: in float32, and at other sizes
+    sure = .95            # What is read in bfloat16 with less confidence is read again in float32
+    clear = .8            # What is read with less confidence is read again at other sizes
     def __init__(self,
         model:nn.Module,     # `(bs,c,h,w)` normalised pictures to logits
         spec:ModelSpec,      # Its arch, vocabulary, size, channels, normalisation
@@ -249,27 +250,35 @@ def _look_closer(self:Reader, xs, answers, widths, constraint):
 @patch
 def _sure_answers(self:Reader, xs, constraint, half):
     "Text and probability of each picture; what it isn't sure of is read again, in float32 and at other sizes"
-    answers = self._answers(xs, half, constraint)
-    again = self._at_other_sizes if self.other_sizes else partial(self._answers, half=False) if half else None
-    unsure = [i for i,(_,p) in enumerate(answers) if not p>self.sure] if again else []
-    if unsure:
-        for i,o in zip(unsure, again(xs[unsure], constraint=constraint)): answers[i] = o
+    found = self._found(xs, half, constraint)
+    answers = self._told(found, constraint)
+    def below(least): return [i for i,(_,p) in enumerate(answers) if not p>least]
+    if half and (unsure := below(self.sure)):
+        for i,o in zip(unsure, self._answers(xs[unsure], False, constraint)): answers[i] = o
+    if self.other_sizes and (unsure := below(self.clear)):
+        first = self._found(xs[unsure], False, constraint) if half else [o[unsure] for o in found]
+        for i,o in zip(unsure, self._at_other_sizes(xs[unsure], first, constraint)): answers[i] = o
     return answers
 
 @patch
 def _answers(self:Reader, xs, half, constraint):
-    "Text and probability of each picture"
-    _,ids,log_prob = self._found(xs, half, constraint)
+    "Text and probability of each picture, read once"
+    return self._told(self._found(xs, half, constraint), constraint)
+
+@patch
+def _told(self:Reader, found, constraint):
+    _,ids,log_prob = found
     if constraint is not None and constraint.walkable and log_prob.isneginf().any():
         raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")
     return list(zip(self.vocab.decode_batch(ids), log_prob.exp().clamp(max=1.).tolist()))
 
 @patch
-def _at_other_sizes(self:Reader, xs, constraint):
-    "Of the texts that are read at four sizes the one that is the most probable, taken over all of them"
-    found = [self._found(o, False, constraint) for o in (xs, *map(torch.from_numpy, other_sizes(xs.cpu().numpy())))]
-    p = torch.stack([sum(self._log_prob(out, ids).exp().clamp(max=1.) for out,*_ in found)/len(found)
-                     for _,ids,_ in found])
+def _at_other_sizes(self:Reader, xs, first, constraint):
+    "Of the texts read at four sizes the one that is the most probable over all; `first` is what is found at their own"
+    others = [torch.from_numpy(o) for o in other_sizes(xs.cpu().numpy())]
+    found = [first, *(self._found(o, False, constraint) for o in others)]
+    def over_all(ids): return torch.stack([self._log_prob(out, ids).exp().clamp(max=1.) for out,*_ in found]).mean(0)
+    p = torch.stack([over_all(ids) for _,ids,_ in found])
     p[torch.stack([own for *_,own in found]).isneginf()] = 0.   # that size has no room for what is allowed
     p,best = p.max(0)
     texts = [self.vocab.decode_batch(ids) for _,ids,_ in found]

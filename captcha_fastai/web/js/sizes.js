@@ -3,7 +3,7 @@ import { argmax, ctcLogProb, search } from './decode.js'
 import { answer } from './net.js'
 import { otherSizes } from './open.js'
 
-export const SURE = .95
+export const CLEAR = .8
 
 export async function overSizes(reader, picture, said, rule) {   // { ids, score } of one picture
   const all = [said], texts = []
