@@ -40,7 +40,7 @@ from .webpage import column_middles, runtime_folder, write_page
 
 # %% ../nbs/library/portable.ipynb #4ad2e8ce
 _cells = re.compile(r'^# %% .*\n', re.M)
-_only_for = {'def resampled':'shape', 'def on_paper':'paper', 'def turned':'rtl', 'def ctc_search':'CTCLoss',
+_only_for = {'def resampled':'shape', 'def turned':'rtl', 'def ctc_search':'CTCLoss',
              'def place_search':'CharLoss', 'def second_look':'twice', 'def steps':'TokenLoss',
              'def place_letters':'places', 'def other_sizes':'sizes'}
 
@@ -65,9 +65,8 @@ def read_source(
     info:dict,   # What stands in `reader.json`
 )->str:
     "The file that reads this reader: the cells of `portable_read` that it needs, a paragraph each"
-    free,paper = info['size'][1] is None,info.get('keep_shape', False)
-    known = dict(shape=free or paper, paper=paper, rtl=info['rtl'], places=info['loss']!='CTCLoss',
-                 twice=info.get('level'), sizes=info.get('other_sizes'))
+    known = dict(shape=info['size'][1] is None or info.get('keep_shape'), rtl=info['rtl'],
+                 places=info['loss']!='CTCLoss', twice=info.get('level'), sizes=info.get('other_sizes'))
     there = {info['loss'], *(k for k,v in known.items() if v)}
     cells = _cells.split(Path(portable_read.__file__).read_text(encoding='utf-8'))[2:]   # behind docstring and __all__
     kept = [o.strip() for o in cells if _first_def(o) is None or _only_for[_first_def(o)] in there]

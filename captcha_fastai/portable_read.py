@@ -59,17 +59,12 @@ def resampled(a, *size):
 def on_steps(w, a, b):
     "A width times `a/b`, as a multiple of 16 from 64 to 1024"
     return 16*min(max((2*w*a+b*16)//(2*b*16), 4), 64)
-def kept_shape(a, height):
-    "`(c,h,w)` bytes at another height and in their own shape"
-    return resampled(a, height, on_steps(a.shape[2], height, a.shape[1]))
-
-# %% ../nbs/library/portable_read.ipynb #4f6c5d6b
-def on_paper(a, width):
-    "`(c,h,w)` bytes squeezed to a width, or with paper on the right, in the mean colour of their border"
-    if a.shape[2]>width: return resampled(a, a.shape[1], width)
-    border = np.concatenate([a[:,0], a[:,-1], a[:,:,0], a[:,:,-1]], 1)
-    paper = (border.mean(1)+.5).astype(np.uint8)[:,None,None]
-    return np.concatenate([a, np.tile(paper, (1,a.shape[1],width-a.shape[2]))], 2)
+def laid(a, h, w, top=0):
+    "`(...,h',w')` bytes on the left of a paper of `(h,w)`, in the mean colour of their border"
+    border = np.concatenate([a[...,0,:], a[...,-1,:], a[...,0], a[...,-1]], -1)
+    paper = np.tile((border.mean(-1)+.5).astype(np.uint8)[...,None,None], (h,w))
+    paper[...,top:top+a.shape[-2],:a.shape[-1]] = a
+    return paper
 
 # %% ../nbs/library/portable_read.ipynb #2b3c105b
 def turned(text):
@@ -196,16 +191,12 @@ def other_sizes(xs):
     "`(...,c,h,w)` bytes narrower, wider, and smaller on paper in the mean colour of their borders"
     h,w = xs.shape[-2:]
     narrow,wide = (resampled(xs, h, on_steps(w, *o)) for o in [(5,6),(6,5)])
-    small,paper = resampled(xs, h-h//12*2, narrow.shape[-1]),np.empty_like(narrow)
-    border = np.concatenate([small[...,0,:], small[...,-1,:], small[...,0], small[...,-1]], -1)
-    paper[:] = (border.mean(-1)+.5)[...,None,None]
-    paper[...,h//12:h-h//12,:] = small
-    return narrow,wide,paper
+    small = resampled(xs, h-h//12*2, narrow.shape[-1])
+    return narrow,wide,laid(small, h, narrow.shape[-1], h//12)
 def over_sizes(reader, xs, rule, ids, out):
     "Of texts of four sizes the most probable: ids, log-probabilities"
     found = [(ids,None,out), *(reader.found(o, rule) for o in other_sizes(xs))]
-    def p(lp, ids): return np.exp(np.minimum(ctc_log_prob(lp, padded(ids)), 0))
-    each = np.mean([[p(lp, ids) for ids,*_ in found] for *_,lp in found], 0)   # `(4,n)`
+    each = np.mean([[np.exp(ctc_log_prob(lp, padded(o)).clip(max=0)) for o,*_ in found] for *_,lp in found], 0)
     each[[[o is None for o in ids] for ids,*_ in found]] = 0   # that size has no room for what is allowed
     return [found[k][0][i] for i,k in enumerate(each.argmax(0))],np.log(each.max(0).clip(1e-300))
 
@@ -218,8 +209,8 @@ class Reader:
         self.chars,self.rtl,self.size,self.channels = (info[o] for o in ('chars','rtl','size','channels'))
         self.mean,self.std = (np.float32(info[o])[:,None,None] for o in ('mean','std'))
         (self.search,self.letters),self.width = KINDS[info['loss']],info['width']
-        self.level,self.sizes = map(info.get, ('level','other_sizes'))
         self.shaped = info.get('keep_shape') or not self.size[1]
+        self.level,self.sizes = info.get('level'),info.get('other_sizes')
         self.nets = [InferenceSession(Path(folder)/o, **options) for o in info['sha256']]
     def run(self, i, **inputs): return self.nets[i].run(None, inputs)[0].astype(np.float64)
     def pixels(self, im):
@@ -229,8 +220,9 @@ class Reader:
         im,(h,w) = flat(im).convert('L' if self.channels==1 else 'RGB'),self.size
         if not self.shaped and im.size!=(w,h): im = im.resize((w,h), Image.BILINEAR)
         a = np.asarray(im).reshape(*im.size[::-1], -1).transpose(2, 0, 1)
-        if self.shaped: a = kept_shape(a, h)
-        return on_paper(a, w) if self.shaped and w else a
+        if self.shaped: a = resampled(a, h, on_steps(a.shape[2], h, a.shape[1]))
+        if self.shaped and w: a = resampled(a, h, w) if a.shape[2]>w else laid(a, h, w)
+        return a
     def rule(self, length=None, chars=None, pattern=None):
         "Table, ends, need of a length or `(lo,hi)`, and more"
         if bad := set(chars or '')-set(self.chars): raise ValueError(f'{min(bad)!r} is not one of {self.chars}')

@@ -119,7 +119,7 @@ def _demo_data(out, n, log):
 def demo(
     out:str|Path,          # Folder to make
     data:str=None,         # Labelled folder or CSV; drawn captchas if `None`
-    n:tuple=(4000,500),    # Captchas to draw: to learn from, and to be tested on
+    n:tuple=(2000,500),    # Captchas to draw: to learn from, and to be tested on
     log=print,             # Told of progress
     **kwargs               # For `train_reader`
 )->tuple:                  # Reader, figures, readings
