@@ -303,7 +303,7 @@ def test_pictures_on_paper(arch, monkeypatch, tmp_path):
 def test_other_paper_refuses_the_export(monkeypatch, tmp_path):
     few(monkeypatch)
     source = portable.read_source
-    other = lambda info: source(info).replace('border.mean(1)+.5', 'border.mean(1)+9')
+    other = lambda info: source(info).replace('border.mean(-1)+.5', 'border.mean(-1)+9')
     monkeypatch.setattr(portable, 'read_source', other)
     spec = ModelSpec('crnn_small', Vocab('01'), (50,400), 1, 4, keep_shape=True)
     with pytest.raises(portable.ExportDiffers, match='as it is opened'):
