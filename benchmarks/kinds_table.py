@@ -2,12 +2,13 @@
 """How well are many kinds of captcha read: without a label, told what the texts are like, and after some labels?
 
 usage: kinds_table.py --data DIR [--data DIR ...] [--readers pretrained,NAME=FOLDER] [--labels 0,25,100] [--seeds 3]
-                      [--others ddddocr,rapidocr] [--only beads,dark] [--out FILE]
+                      [--others ddddocr,rapidocr] [--only beads,dark] [--once] [--out FILE]
 
 DIR holds a folder for each kind, with pictures and a `labels.csv` (columns file and text), or is one kind: pictures
 named after their text. Scores don't count case. `told`: the search is given the characters of the kind's labels, in
 both cases, and their shortest and longest length. With N labels, the reader is trained on N pictures drawn by a seed,
-the characters being known, and read are all others, told nothing. ddddocr and rapidocr are read with where they are
+the characters being known, and read are all others, told nothing. With --once no reader looks again at other sizes;
+give it another name then, as `--readers once=pretrained`. ddddocr and rapidocr are read with where they are
 installed. Readers say how sure they are: of what they read with a confidence of 0.9 or more, the share that is right
 is given as well, and how much that is of all. A line for each row goes to OUT.csv (default:
 benchmarks/results/kinds_table), and rows that are there are not made again; OUT.json holds the shares, and a Markdown
@@ -75,7 +76,11 @@ def installed(name):
 
 class Kinds:
     "The kinds, and the rows made of them"
-    def __init__(self, kinds, table): self.kinds,self.table = kinds,table
+    def __init__(self, kinds, table, once=False): self.kinds,self.table,self.once = kinds,table,once
+
+    def looking(self, reader):
+        if self.once: reader.other_sizes = False
+        return reader
 
     def note(self, kind, by, read, texts, seconds, labels=0, seed=0, told=False, confidences=()):
         right,sure = n_right(read, texts),{}
@@ -97,7 +102,7 @@ class Kinds:
 
     def unlabelled(self, name, folder):
         "Rows of a reader as it is"
-        reader = Reader.load(folder)
+        reader = self.looking(Reader.load(folder))
         for kind,(files,texts) in self.kinds.items():
             for told in (0,1):
                 if self.table.has(kind=kind, by=name, labels=0, told=told): continue
@@ -113,7 +118,7 @@ class Kinds:
             order,begun = np.random.default_rng((seed,n)).permutation(len(files)),time.perf_counter()
             pick = lambda where, of: [of[i] for i in where]
             chars = ''.join(sorted(set(''.join(texts))))
-            reader = train(pick(order[:n], files), pick(order[:n], texts), chars, folder, seed)
+            reader = self.looking(train(pick(order[:n], files), pick(order[:n], texts), chars, folder, seed))
             seconds = time.perf_counter()-begun
             read,sure = zip(*((o.text,o.confidence) for o in reader.read(pick(order[n:], files))))
             self.note(kind, name, read, pick(order[n:], texts), seconds, n, seed, confidences=sure)
@@ -165,6 +170,7 @@ def main():
     p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--others', default='')
     p.add_argument('--only', default='')
+    p.add_argument('--once', action='store_true')
     p.add_argument('--out', type=Path, default=RESULTS/'kinds_table')
     args = p.parse_args()
     with refused(p):
@@ -173,7 +179,7 @@ def main():
             raise CaptchaError(f"there is no kind {min(missing)}; choose from {', '.join(kinds)}")
         if args.only: kinds = {k:kinds[k] for k in args.only.split(',')}
         table = Table(args.out.with_suffix('.csv'), COLS)
-        made,readers = Kinds(kinds, table),named(args.readers)
+        made,readers = Kinds(kinds, table, args.once),named(args.readers)
         for name in filter(None, args.others.split(',')): made.other(name)
         for name,folder in readers.items():
             if 0 in args.labels: made.unlabelled(name, folder)
