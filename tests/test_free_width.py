@@ -168,3 +168,17 @@ def test_training_from_it(reader, folder, tmp_path):
                         log=lambda s: None)
     assert made.reader.spec.size == (50, 160) and made.reader.spec.keep_shape and made.learn.started.known == '0123'
     assert len(Reader.load(tmp_path/'out').read([rows[0].split(',')[0]])) == 1
+
+def test_no_room_at_a_narrower_size(tmp_path):
+    "What is told may fit into the columns of a picture as it is, and not into those of the same picture made narrower"
+    from captcha_fastai.exported import ExportedReader
+    from captcha_fastai.portable import write_export
+    pytest.importorskip('onnx')
+    reader = Reader.load('pretrained', device='cpu', half=False)
+    write_export(reader, tmp_path)
+    exported = ExportedReader(tmp_path, 1)
+    im = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50,96,3), dtype=np.uint8))
+    for known in (dict(length=12), dict(length=12, chars='0123456789'), dict(pattern='[ab]{12}')):
+        a,b = (o.read(im, constraint=o.constraint(**known))[0] for o in (reader, exported))
+        assert len(a.text)==12 and a.text==b.text and abs(a.confidence-b.confidence)<1e-6, (a, b)
+    with pytest.raises(CaptchaError, match='no room'): reader.read(im, constraint=reader.constraint(13))
