@@ -43,7 +43,7 @@ def answers(reader, read, pictures, constraint, known):
         for names in (at[i:i+32] for i in range(0, len(at), 32)):
             batch = torch.stack([xs[o] for o in names])
             ids,score,_ = read.answers(batch.numpy(), told)
-            for x,(a,p),b,s in zip(batch, reader._sure_answers(batch, constraint, False), ids, score):
+            for x,(a,p),b,s in zip(batch, reader._sure_answers(batch, False, constraint), ids, score):
                 b,lead = list(b),0.
                 if a!=read.text(b):
                     lead = portable._lead(reader, read, x, reader.vocab.encode(a).tolist(), b, constraint)

@@ -79,7 +79,7 @@ class Kinds:
     def __init__(self, kinds, table, once=False): self.kinds,self.table,self.once = kinds,table,once
 
     def looking(self, reader):
-        if self.once: reader.other_sizes = False
+        if self.once: reader.other_sizes = 0
         return reader
 
     def note(self, kind, by, read, texts, seconds, labels=0, seed=0, told=False, confidences=()):

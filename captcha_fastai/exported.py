@@ -96,9 +96,7 @@ def _spelling(
         return not walk or _leads(walk, ids)
     spelt = [[vocab.o2i[c] for c in o] for o in words]
     kept = [ids for o,ids in zip(words, spelt) if allowed(o, ids)]
-    padded = np.zeros((len(kept), max(map(len, kept), default=0)), np.int64)
-    for row,ids in zip(padded, kept): row[:len(ids)] = ids
-    return trie_rows(padded, len(vocab))
+    return trie_rows(portable_read.padded(kept), len(vocab))
 
 # %% ../nbs/library/exported.ipynb #55b80570
 class ExportedReader:

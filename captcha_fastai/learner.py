@@ -367,10 +367,10 @@ def _check_loss(loss_func, theirs, out, spec):
 def _check_agreement(reader, learn, items, files, out):
     "Raise `CaptchaError` unless `reader` reads the files as `learn` reads the items; `out` are the reader's logits"
     with learn.no_bar(): preds,_ = learn.get_preds(dl=learn.dls.test_dl(items))
-    theirs,mine = preds.as_subclass(Tensor).exp(),reader.loss_func.activation(out).exp()   # probabilities
-    apart = (theirs-mine).abs().flatten(1).max(1).values
+    mine = reader.loss_func.activation(out)
+    apart = (preds.as_subclass(Tensor).exp()-mine.exp()).abs().flatten(1).max(1).values   # of probabilities
     want = reader.vocab.decode_batch(learn.loss_func.decodes(preds))
-    got = reader.vocab.decode_batch(reader.loss_func.decodes(reader.loss_func.activation(out)))   # at one size
+    got = reader.vocab.decode_batch(reader.loss_func.decodes(mine))   # at one size
     bad = [i for i in range(len(files)) if want[i]!=got[i] or apart[i]>.05]
     if not bad: return
     i = bad[0]

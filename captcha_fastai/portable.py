@@ -129,20 +129,20 @@ def _padded(*texts):
     import torch
     return torch.tensor(portable_read.padded(texts))
 
-def _lead_over_sizes(reader, x):
-    "Nats between the two most probable classes of a column, where they are nearest, at any of the sizes"
+def _lead_over_sizes(reader, x, both, told):
+    "Nats between both texts over all sizes; or, if that is less, between the best two classes of a column at any size"
     import torch
-    leads = []
-    for o in (x, *map(torch.from_numpy, other_sizes(x.numpy()))):
-        top = reader.logits(o[None]).topk(2).values
-        leads.append(float((top[...,0]-top[...,1]).min()))
-    return min(leads)
+    views = [x, *map(torch.from_numpy, other_sizes(x.numpy()))]
+    outs = [reader.loss_func.activation(reader.logits(o[None])).cpu() for o in views]
+    a,b = sum(reader.loss_func.log_prob(o.expand(2, -1, -1), both).exp() for o in outs).log().tolist()
+    best = [] if told else [o.topk(2).values for o in outs]   # told nothing, the best path decides at each size
+    return min(abs(a-b), *(float((o[...,0]-o[...,1]).min()) for o in best))
 
 def _lead(reader, read, x, ours, theirs, told):
     "Nats by which a reader prefers its text of picture `x` to that of the exported folder, both as ids"
     import torch
     from captcha_fastai.losses import CTCLoss, TokenLoss
-    if reader.other_sizes: return _lead_over_sizes(reader, x)
+    if reader.other_sizes: return _lead_over_sizes(reader, x, _padded(ours, theirs), told)
     out = reader.loss_func.activation(reader.logits(x[None])).cpu()
     if isinstance(reader.loss_func, CTCLoss) and not told:   # the best path decides there, not the text
         path = torch.from_numpy(read.answers(x[None].numpy())[2].argmax(-1))
@@ -165,7 +165,7 @@ def _apart(reader, read, names, batch, constraint, rule):
     "A `Difference` for each picture of a batch that is read otherwise"
     words = f' ({constraint})' if constraint else ''
     ids,score,_ = read.answers(batch.numpy(), rule)
-    for name,x,(a,p),b,s in zip(names, batch, reader._sure_answers(batch, constraint, False), ids, score):
+    for name,x,(a,p),b,s in zip(names, batch, reader._sure_answers(batch, False, constraint), ids, score):
         q,b = math.exp(s),list(b)
         if a!=read.text(b):
             lead = _lead(reader, read, x, reader.vocab.encode(a).tolist(), b, constraint)

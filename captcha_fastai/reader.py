@@ -6,7 +6,7 @@ it knows of each letter, and other texts. `reader.constraint(length=5, chars='01
 texts, for `read(constraint=)`. `reader.save(folder)` writes a folder of plain data that counts only once it reads the
 same. `Reader.from_learner(learn)`, which comes with `captcha_fastai.learner`, makes a reader of what you have trained.
 A reader whose pictures keep their shape looks again, at three other sizes, at what it isn't sure of;
-`reader.other_sizes = False` lets it look once. This module and all that it needs import neither fastai nor matplotlib
+`reader.other_sizes = 0` lets it look once. This module and all that it needs import neither fastai nor matplotlib
 nor pandas.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/reader.html.md"""
@@ -112,7 +112,6 @@ class Reader:
     "Reads pictures: a model and its `ModelSpec`; made by `load`, or by `from_learner`"
     opening_threads = 4   # Threads that open pictures while the model runs
     sure = .95            # What is read in bfloat16 with less confidence is read again in float32
-    clear = .8            # What is read with less confidence is read again at other sizes
     def __init__(self,
         model:nn.Module,     # `(bs,c,h,w)` normalised pictures to logits
         spec:ModelSpec,      # Its arch, vocabulary, size, channels, normalisation
@@ -126,7 +125,8 @@ class Reader:
         self.half = prefers_bf16(self.device) if half is None else half
         self.samples = []    # Pictures that a saved copy has to read alike
         shaped = (spec.free_width or spec.keep_shape) and getattr(find_arch(spec.arch), 'free_width', False)
-        self.other_sizes = shaped and isinstance(self.loss_func, CTCLoss)   # Shall the unsure be read at them too?
+        looks = shaped and isinstance(self.loss_func, CTCLoss)
+        self.other_sizes = .8 if looks else 0.   # What is read with less confidence is read at these too; 0: nothing is
         self.temperature = 1.# Confidences are those of scores divided by it; texts don't depend on it
         self._fast = fuse_norms(self.model)
         self._mean,self._std = (torch.tensor(o, device=self.device).view(1,-1,1,1) for o in (spec.mean, spec.std))
@@ -220,7 +220,7 @@ def _read_batch(self:Reader, pictures, opened, constraint, widths=None):
     res = [Reading('', 0., x, str(o)) if isinstance(o, PictureError) else None for x,o in zip(pictures, opened)]
     for where in one_shape({i:o for i,o in enumerate(opened) if res[i] is None}):
         xs = torch.stack([opened[i] for i in where])
-        answers = self._sure_answers(xs, constraint, self.half and widths is None)
+        answers = self._sure_answers(xs, self.half and widths is None, constraint)
         refused = self._refused(xs, answers, constraint)
         for k,(i,o) in enumerate(zip(where, answers)): res[i] = Reading(*o, pictures[i], declined=refused.get(k))
         if widths is None: continue
@@ -248,14 +248,14 @@ def _look_closer(self:Reader, xs, answers, widths, constraint):
     return [(tuple(at(o, w) for o in c.chars), c.n_best) for c,w in zip(closer, widths)]
 
 @patch
-def _sure_answers(self:Reader, xs, constraint, half):
+def _sure_answers(self:Reader, xs, half, constraint):
     "Text and probability of each picture; what it isn't sure of is read again, in float32 and at other sizes"
     found = self._found(xs, half, constraint)
     answers = self._told(found, constraint)
     def below(least): return [i for i,(_,p) in enumerate(answers) if not p>least]
     if half and (unsure := below(self.sure)):
         for i,o in zip(unsure, self._answers(xs[unsure], False, constraint)): answers[i] = o
-    if self.other_sizes and (unsure := below(self.clear)):
+    if self.other_sizes and (unsure := below(self.other_sizes)):
         first = self._found(xs[unsure], False, constraint) if half else [o[unsure] for o in found]
         for i,o in zip(unsure, self._at_other_sizes(xs[unsure], first, constraint)): answers[i] = o
     return answers
@@ -267,6 +267,7 @@ def _answers(self:Reader, xs, half, constraint):
 
 @patch
 def _told(self:Reader, found, constraint):
+    "Text and probability of each, or `CaptchaError` where the model has no room for what is allowed"
     _,ids,log_prob = found
     if constraint is not None and constraint.walkable and log_prob.isneginf().any():
         raise CaptchaError(f"this model has no room for a text that {constraint} allows; give shorter ones")

@@ -84,6 +84,15 @@ def common_width(
     h,w = sorted(sizes, key=lambda o: o[1]/o[0])[(98*len(sizes)-1)//100]
     return grid_width(h, w, height, letters)
 
+def _laid(x, size, top=0):
+    "Pictures `(...,c,h,w)` on the left of papers of `size`, in the mean colour of their borders"
+    h,w = x.shape[-2:]
+    border = np.concatenate([x[...,0,:], x[...,-1,:], x[...,0], x[...,-1]], -1)
+    res = np.empty((*x.shape[:-2],*size), np.uint8)
+    res[:] = (border.mean(-1)+.5)[...,None,None]
+    res[...,top:top+h,:w] = x
+    return res
+
 def on_paper(
     x:np.ndarray,  # `(c,h,w)` uint8
     width:int,     # To bring it to, pixels
@@ -91,10 +100,7 @@ def on_paper(
     "A picture squeezed to `width` if it is wider, else with paper on its right, in the mean colour of its border"
     c,h,w = x.shape
     if w>width: return (resample(x, (h,width))+.5).clip(0, 255).astype(np.uint8)
-    if w==width: return x
-    border = np.concatenate([x[:,0], x[:,-1], x[:,:,0], x[:,:,-1]], 1)
-    paper = (border.mean(1)+.5).astype(np.uint8)
-    return np.concatenate([x, np.broadcast_to(paper[:,None,None], (c,h,width-w))], 2)
+    return x if w==width else _laid(x, (h,width))
 
 def in_shape(
     im:Image.Image,  # Mode `L` or `RGB`
@@ -107,20 +113,11 @@ def in_shape(
     return Image.fromarray(np.ascontiguousarray(a.transpose(1,2,0).squeeze(-1) if len(a)==1 else a.transpose(1,2,0)))
 
 # %% ../nbs/library/resample.ipynb #5e1f0b02
-def _on_steps(w, part, whole):
-    "A width times `part/whole`, on the grid: of two equally near ones the wider"
-    return STEP*int(np.clip((2*w*part+whole*STEP)//(2*whole*STEP), LEAST//STEP, MOST//STEP))
-
 def other_sizes(
     xs:np.ndarray,  # `(...,c,h,w)` uint8
 )->list:            # Three of `(...,c,h,w')` uint8
     "Pictures narrower, wider, and smaller on paper in the mean colour of their borders"
     h,w = xs.shape[-2:]
-    edge = h//12
+    narrow,wide,edge = grid_width(6, w, 5),grid_width(5, w, 6),h//12
     def at(*size): return (resample(xs, size)+.5).clip(0, 255).astype(np.uint8)
-    narrow,wide,small = at(h, _on_steps(w, 5, 6)),at(h, _on_steps(w, 6, 5)),at(h-2*edge, _on_steps(w, 5, 6))
-    border = np.concatenate([small[...,0,:], small[...,-1,:], small[...,0], small[...,-1]], -1)
-    paper = (border.mean(-1)+.5).astype(np.uint8)[...,None,None]
-    res = np.broadcast_to(paper, narrow.shape).copy()
-    res[...,edge:h-edge,:] = small
-    return [narrow,wide,res]
+    return [at(h, narrow),at(h, wide),_laid(at(h-2*edge, narrow), (h,narrow), edge)]

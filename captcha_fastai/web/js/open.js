@@ -127,10 +127,13 @@ function resized(a, [w, h], [w2, h2], fixed, newer) {
   return bits(downFirst ? across(first, h2) : down(first, w2), first)
 }
 
+function onSteps(w, a, b) {   // a width times a / b, as a multiple of 16 from 64 to 1024
+  return 16 * Math.min(Math.max(Math.floor((2 * w * a + b * 16) / (2 * b * 16)), 4), 64)
+}
+
 export function modelPixels(picture, reader) {   // { x, w, h }: channel by channel
   const { size: [height, width], channels, newer, keep_shape } = reader, shaped = keep_shape || width === null
-  const { w, h } = picture, kept = 16 * Math.min(Math.max(Math.floor((2 * w * height + h * 16) / (2 * h * 16)), 4), 64)
-  const to = shaped ? kept : width, x = new Uint8Array(channels * height * to)
+  const { w, h } = picture, to = shaped ? onSteps(w, height, h) : width, x = new Uint8Array(channels * height * to)
   planes(picture, channels).forEach((a, c) =>
     x.set(w === to && h === height ? a : resized(a, [w, h], [to, height], !shaped, newer), c * height * to))
   const res = { x, w: to, h: height }
@@ -165,9 +168,8 @@ function ofWidth(picture, width, channels) {   // squeezed where it is wider, on
 }
 
 export function otherSizes(picture, { channels }) {   // narrower, wider, and smaller on paper
-  const { w, h } = picture, edge = Math.floor(h / 12)
-  const steps = (a, b) => 16 * Math.min(Math.max(Math.floor((2 * w * a + b * 16) / (2 * b * 16)), 4), 64)
-  const narrow = steps(5, 6), small = sized(picture, narrow, h - 2 * edge, channels)
-  return [sized(picture, narrow, h, channels), sized(picture, steps(6, 5), h, channels),
+  const { w, h } = picture, edge = Math.floor(h / 12), narrow = onSteps(w, 5, 6), wide = onSteps(w, 6, 5)
+  const small = sized(picture, narrow, h - 2 * edge, channels)
+  return [sized(picture, narrow, h, channels), sized(picture, wide, h, channels),
     onPaper(small, narrow, h, edge, channels)]
 }

@@ -6,7 +6,7 @@ import { lettersOf } from './letters.js'
 import { answer, loadReader } from './net.js'
 import { modelPixels, openPicture } from './open.js'
 import { rule } from './rules.js'
-import { CLEAR, overSizes } from './sizes.js'
+import { overSizes } from './sizes.js'
 import { csv, download, fillRow, newRow } from './table.js'
 
 const at = id => document.getElementById(id), BATCH = 4
@@ -33,8 +33,8 @@ async function readOpened(opened, rule) {
     for (const [i, o] of group.entries()) {
       try {
         let { ids, score } = await search(reader, said[i], rule)
-        if (reader.other_sizes && !(Math.exp(score) > CLEAR))
-          ({ ids, score } = await overSizes(reader, o.picture, said[i], rule))
+        if (reader.other_sizes && !(Math.exp(score) > reader.other_sizes))
+          ({ ids, score } = await overSizes(reader, o.picture, said[i], ids, rule))
         Object.assign(o, { ids, said: said[i], text: textOf(reader, ids), confidence: Math.min(1, Math.exp(score)) })
       } catch (error) { o.error = error }
     }

@@ -3,13 +3,11 @@ import { argmax, ctcLogProb, search } from './decode.js'
 import { answer } from './net.js'
 import { otherSizes } from './open.js'
 
-export const CLEAR = .8
-
-export async function overSizes(reader, picture, said, rule) {   // { ids, score } of one picture
-  const all = [said], texts = []
+export async function overSizes(reader, picture, said, ids, rule) {   // { ids, score }; `ids`: the text of `said`
+  const all = [said], texts = [{ ids }]
   for (const o of otherSizes(picture, reader)) all.push(...await answer(reader, [o]))
-  for (const o of all) texts.push(await search(reader, o, rule).catch(() => null))   // null: no room at that size
-  const p = ids => all.reduce((sum, o) => sum + Math.min(1, Math.exp(ctcLogProb(o, ids))), 0) / all.length
+  for (const o of all.slice(1)) texts.push(await search(reader, o, rule).catch(() => null))   // no room there
+  const p = text => all.reduce((sum, o) => sum + Math.min(1, Math.exp(ctcLogProb(o, text))), 0) / all.length
   const each = texts.map(o => o ? p(o.ids) : 0), best = argmax(each)
   return { ids: texts[best].ids, score: Math.log(each[best]) }
 }
