@@ -136,7 +136,7 @@ def _lead_over_sizes(reader, x, both, told):
     outs = [reader.loss_func.activation(reader.logits(o[None])).cpu() for o in views]
     a,b = sum(reader.loss_func.log_prob(o.expand(2, -1, -1), both).exp() for o in outs).log().tolist()
     best = [] if told else [o.topk(2).values for o in outs]   # told nothing, the best path decides at each size
-    return min(abs(a-b), *(float((o[...,0]-o[...,1]).min()) for o in best))
+    return min([abs(a-b), *(float((o[...,0]-o[...,1]).min()) for o in best)])
 
 def _lead(reader, read, x, ours, theirs, told):
     "Nats by which a reader prefers its text of picture `x` to that of the exported folder, both as ids"

@@ -56,6 +56,7 @@ for arch in archs:
     trained(arch, f'{arch}.pth', cbs=Stop())
     res[arch] = dict(whole=trained(arch, f'{arch}-whole.pth'), resumed=trained(arch, f'{arch}.pth', resume=True))
 (folder/f'rank{rank_distrib()}.json').write_text(json.dumps(res))
+teardown_distrib()
 '''
 
 def port():
