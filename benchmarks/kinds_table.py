@@ -2,15 +2,16 @@
 """How well are many kinds of captcha read: without a label, told what the texts are like, and after some labels?
 
 usage: kinds_table.py --data DIR [--data DIR ...] [--readers pretrained,NAME=FOLDER] [--labels 0,25,100] [--seeds 3]
-                      [--others ddddocr,rapidocr] [--only beads,dark] [--once] [--out FILE]
+                      [--others ddddocr,rapidocr] [--only beads,dark] [--once] [--alike] [--out FILE]
 
 DIR holds a folder for each kind, with pictures and a `labels.csv` (columns file and text), or is one kind: pictures
 named after their text. Scores don't count case. `told`: the search is given the characters of the kind's labels, in
 both cases, and their shortest and longest length. With N labels, the reader is trained on N pictures drawn by a seed,
 the characters being known, and read are all others, told nothing. With --once no reader looks again at other sizes;
-give it another name then, as `--readers once=pretrained`. ddddocr and rapidocr are read with where they are
-installed. Readers say how sure they are: of what they read with a confidence of 0.9 or more, the share that is right
-is given as well, and how much that is of all. A line for each row goes to OUT.csv (default:
+give it another name then, as `--readers once=pretrained`. With --alike readers expect what they find in the pictures
+of a kind, as `captcha_read --alike` does; that wants another name as well. ddddocr and rapidocr are read with where
+they are installed. Readers say how sure they are: of what they read with a confidence of 0.9 or more, the share that
+is right is given as well, and how much that is of all. A line for each row goes to OUT.csv (default:
 benchmarks/results/kinds_table), and rows that are there are not made again; OUT.json holds the shares, and a Markdown
 table with Wilson's intervals is printed.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from common import RESULTS, Table, log, md_head, md_row, numbers, parser, percent, refused
 import numpy as np
+import captcha_fastai.alike  # noqa: F401
 from captcha_fastai.core import CaptchaError
 from captcha_fastai.labels import load_labels
 from captcha_fastai.pictures import open_picture
@@ -76,7 +78,8 @@ def installed(name):
 
 class Kinds:
     "The kinds, and the rows made of them"
-    def __init__(self, kinds, table, once=False): self.kinds,self.table,self.once = kinds,table,once
+    def __init__(self, kinds, table, once=False, alike=False):
+        self.kinds,self.table,self.once,self.alike = kinds,table,once,alike
 
     def looking(self, reader):
         if self.once: reader.other_sizes = 0
@@ -107,7 +110,8 @@ class Kinds:
             for told in (0,1):
                 if self.table.has(kind=kind, by=name, labels=0, told=told): continue
                 known,begun = rule(reader, texts) if told else None,time.perf_counter()
-                read,sure = zip(*((o.text,o.confidence) for o in reader.read(files, constraint=known)))
+                by = reader.alike(files, constraint=known) if self.alike else reader
+                read,sure = zip(*((o.text,o.confidence) for o in by.read(files, constraint=known)))
                 self.note(kind, name, read, texts, time.perf_counter()-begun, told=told, confidences=sure)
 
     def labelled(self, name, folder, n, seed):
@@ -120,7 +124,9 @@ class Kinds:
             chars = ''.join(sorted(set(''.join(texts))))
             reader = self.looking(train(pick(order[:n], files), pick(order[:n], texts), chars, folder, seed))
             seconds = time.perf_counter()-begun
-            read,sure = zip(*((o.text,o.confidence) for o in reader.read(pick(order[n:], files))))
+            others = pick(order[n:], files)
+            if self.alike: reader = reader.alike(others)
+            read,sure = zip(*((o.text,o.confidence) for o in reader.read(others)))
             self.note(kind, name, read, pick(order[n:], texts), seconds, n, seed, confidences=sure)
 
 # --- the table
@@ -171,6 +177,7 @@ def main():
     p.add_argument('--others', default='')
     p.add_argument('--only', default='')
     p.add_argument('--once', action='store_true')
+    p.add_argument('--alike', action='store_true')
     p.add_argument('--out', type=Path, default=RESULTS/'kinds_table')
     args = p.parse_args()
     with refused(p):
@@ -179,7 +186,7 @@ def main():
             raise CaptchaError(f"there is no kind {min(missing)}; choose from {', '.join(kinds)}")
         if args.only: kinds = {k:kinds[k] for k in args.only.split(',')}
         table = Table(args.out.with_suffix('.csv'), COLS)
-        made,readers = Kinds(kinds, table, args.once),named(args.readers)
+        made,readers = Kinds(kinds, table, args.once, args.alike),named(args.readers)
         for name in filter(None, args.others.split(',')): made.other(name)
         for name,folder in readers.items():
             if 0 in args.labels: made.unlabelled(name, folder)

@@ -3,6 +3,7 @@
 Modules:
 
 - `captcha_fastai.adapt`: A reader for your own pictures, from few labels or none: it learns from drawn ones, and from what it is sure of
+- `captcha_fastai.alike`: Pictures of one kind tell of each other: which characters to expect in them, and how many
 - `captcha_fastai.all`: Everything that a user types; the modules stand in the order of their floors
 - `captcha_fastai.annotate`: Labels by hand, with a reader that proposes: Enter where it is right, and the pictures it is least sure of come first
 - `captcha_fastai.archs`: What a model has to offer, how an arch is known by its name, and what travels with its weights

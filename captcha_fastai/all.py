@@ -30,6 +30,7 @@ from captcha_fastai.writing import *
 from captcha_fastai.transformer import *
 from captcha_fastai.letters import *
 from captcha_fastai.reader import *
+from captcha_fastai.alike import *
 from captcha_fastai.hub import *
 from captcha_fastai.graphs import *
 from captcha_fastai.formats import *

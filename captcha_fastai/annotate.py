@@ -16,6 +16,7 @@ import csv as csvs
 import io
 import os
 import random
+import shlex
 import shutil
 import sys
 import unicodedata
@@ -306,6 +307,36 @@ def annotate(
     session.run()
     log(f"{_count(session.added)} added, {len(labels)} in {labels.file}")
     return labels
+
+# %% ../nbs/library/annotate.ipynb #8335bf47
+def _free(name):
+    "`name`, or the first of name-2, name-3, ... that is not there yet"
+    tried = [name, *(f'{name}-{i}' for i in range(2, 10**4))]
+    return next(o for o in tried if not (Path(o).exists() or Path(f'{o}.partial').exists()))
+
+def _train_line(csv, folder, reader=None, length=None, chars=None, pattern=None, arch=None):
+    "The `captcha_train` command for these labels, with what is known; `folder` holds pictures without labels, if any"
+    words = ['captcha_train', csv]
+    if folder: words += ['--unlabelled', folder, '--chars', chars or 'auto']
+    elif chars: words += ['--chars', chars]
+    known = dict(length=length, pattern=pattern) if folder else {}
+    for k,v in dict(reader=reader, arch=arch, **known).items():
+        if v is not None: words += [f'--{k}', v]
+    return ' '.join(shlex.quote(str(o)) for o in [*words, '--out', _free('my_reader')])
+
+def next_command(
+    labels,           # The `Labels`
+    folder,           # Of pictures
+    reader,           # Name or folder of the reader that proposed, or 'none'
+    made,             # That reader
+    length, chars, pattern, arch   # As the command was told
+)->str:
+    "The command to go on with after labelling, as it is to be typed"
+    if length=='seen': length = '-'.join(str(o) for o in sorted({min(made.spec.lengths), max(made.spec.lengths)}))
+    others = folder if len(labels)<len(picture_files(folder)) else None
+    reader = None if reader in ('pretrained','none') else reader
+    return _train_line(labels.file, others, reader, length, chars, pattern, arch)
+
 
 # %% ../nbs/library/annotate.ipynb #9227b522
 def _free_name(old, text, taken):

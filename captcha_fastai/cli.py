@@ -16,7 +16,6 @@ __all__ = ['captcha_draw', 'captcha_train', 'captcha_eval', 'captcha_read', 'cap
 # %% ../nbs/library/cli.ipynb #3338e5d2
 import json
 import os
-import shlex
 import sys
 import time
 from contextlib import redirect_stdout
@@ -142,6 +141,7 @@ _Pattern = option('PATTERN', "What a whole text looks like, as '[0-9]{2}[a-z]{3}
 _Lexicon = option('FILE', 'File of the only texts there are, a line each')
 _Check = option('RULE', 'A check digit that texts have, as luhn, ean, isbn10, mod97-10, mod11-2; or your own function '
                 'that says whether a text is allowed, as package.module:function')
+_Alike = Annotated[bool, 'The pictures are of one kind: expect the characters and lengths that they show']
 _Arch = option('ARCH', "The function that made the reader's model, as package.module:function, if not of this package")
 
 def _check(rule):
@@ -190,17 +190,20 @@ def captcha_eval(
     fold_case:bool=False, # Take small letters and capitals for the same
     corrections:_Corrections=None,
     report:option('FILE')=None, # Write this new HTML file as well: figures, errors with pictures, slices, confidence
+    alike:_Alike=False,
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv
     from captcha_fastai.formats import write_csv
-    from captcha_fastai.report import misread, odd_labels, score_reader
+    from captcha_fastai.report import misread, odd_labels, reader_alike, score_reader
     if show<0: raise _refused(f"show must be at least 0, not {show}")
     for name,file in dict(csv=csv, report=report).items():
         if file: check_new_csv(file, resume=False, name=name)
+    _check_exported(reader, alike=alike)
     reader = _load(reader, arch)
     if fold_case and chars: chars = ''.join(sorted(_both_cases(chars, reader.vocab)))
     constraint = options_constraint(reader, length, chars, pattern, lexicon, check)
+    reader = reader_alike(reader, data, corrections, constraint) if alike else reader
     figures,readings,texts = score_reader(reader, data, fold_case, corrections, constraint=constraint,
                                           min_confidence=min_confidence)
     wrong = misread(readings, texts, fold_case)
@@ -223,6 +226,14 @@ def _no_pictures(reader):
     if is_reader or not Path(reader).exists(): return "no pictures were given"
     return f"READER comes first, pretrained or a folder that captcha_train saved, then pictures; {reader} is no reader"
 
+def _check_pictures(reader, pictures, table, alike, accept):
+    "Raise `CaptchaError` for what does not go together"
+    if not pictures: raise _refused(_no_pictures(reader))
+    one = '-' in pictures
+    if one and (table or len(pictures)>1): raise _refused("- is one picture on standard input, alone; no table")
+    if one and alike: raise _refused("--alike takes folders or files, for one picture tells nothing of others")
+    if alike and accept is not None: raise _refused("--accept was measured without --alike; leave one of them out")
+
 def _read_stdin(made, **known):
     "The reading of the picture on standard input"
     o, = made.read(sys.stdin.buffer.read(), skip_bad=True, **known)
@@ -237,10 +248,19 @@ def _new_table(csv, out):
     if ending: check_new_csv(csv or out, name='csv' if csv else 'out')
     return csv or out,ending
 
-def _made(reader, arch, accept):
+def _made(reader, arch, accept, expected=None):
     "A reader, and the confidence from which it answers"
     made = _load(reader, arch)
+    if expected is not None:
+        import_module('captcha_fastai.alike')
+        made = made.expecting(expected)
     return made.accepting(accept)[:2] if accept is not None else (made,0.)
+
+def _alike(made, pictures, constraint):
+    "The reader for pictures of one kind, after a look at some of them"
+    from captcha_fastai.alike import some_of
+    from captcha_fastai.bulk import expand_pictures
+    return made.alike(some_of(lambda: expand_pictures(pictures)), constraint=constraint)
 
 @command('bulk')
 def captcha_read(
@@ -260,65 +280,43 @@ def captcha_read(
                'or .parquet')=None,
     ray:option('ADDRESS', 'Read by all cores of this machine, or by the Ray cluster of that address', nargs='?',
                const='local')=None,
+    alike:_Alike=False,
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import expand_pictures, read_resumable, read_to_table
     from captcha_fastai.files import file_sha256
     from captcha_fastai.formats import teller
     from captcha_fastai.tally import Pace, Tally
-    if not pictures: raise _refused(_no_pictures(reader))
-    if '-' in pictures and (csv or out or len(pictures)>1):
-        raise _refused("- is one picture on standard input, alone; no table")
+    _check_pictures(reader, pictures, csv or out, alike, accept)
     table,ending = _new_table(csv, out)
     if ray: import_module('captcha_fastai.cluster').check_ray(ray, table)
     reader = _place(reader)
-    _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
+    _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept, alike=alike)
     made,bar = _made(reader, arch, accept)
     files = None if '-' in pictures else expand_pictures(pictures)
     if bar: min_confidence = max(bar, min_confidence)
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     rule = options_constraint(made, length, chars, pattern, lexicon, check)
     known = dict(constraint=rule, min_confidence=min_confidence) | closer
+    if alike: made = _alike(made, pictures, rule)
     tally = Tally(teller(json, details), Pace(lambda: sum(1 for _ in expand_pictures(pictures))), bool(check))
     if table:
         from captcha_fastai.weights import reader_folder
         settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
-                        **closer, **{k:v for k,v in dict(accept=accept, check=check).items() if v})
-        def make(): return _made(reader, arch, accept)[0]   # in each worker
+                        **closer, **{k:v for k,v in dict(accept=accept, check=check, alike=alike).items() if v})
+        seen = made.expected if alike else None
+        def make(): return _made(reader, arch, accept, seen)[0]   # in each worker
         before = ray and import_module('captcha_fastai.cluster').before_by_ray(ray, pictures, make, known)
         try: read_to_table(made, files, table, settings, tally, say, ending, before, **known)
         except KeyboardInterrupt: raise KeyboardInterrupt('go on with the same command') from None
     elif files:
         for o in read_resumable(made, files, **known): tally(o)
     else: tally(_read_stdin(made, **known))
-    tally.report(min_confidence, accept)
+    tally.report(min_confidence, accept, not alike and rule is None and getattr(made, 'can_expect', False))
     if tally.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48
-def _free(name):
-    "`name`, or the first of name-2, name-3, ... that is not there yet"
-    tried = [name, *(f'{name}-{i}' for i in range(2, 10**4))]
-    return next(o for o in tried if not (Path(o).exists() or Path(f'{o}.partial').exists()))
-
-def _train_line(csv, folder, reader=None, length=None, chars=None, pattern=None, arch=None):
-    "The `captcha_train` command for these labels, with what is known; `folder` holds pictures without labels, if any"
-    words = ['captcha_train', csv]
-    if folder: words += ['--unlabelled', folder, '--chars', chars or 'auto']
-    elif chars: words += ['--chars', chars]
-    known = dict(length=length, pattern=pattern) if folder else {}
-    for k,v in dict(reader=reader, arch=arch, **known).items():
-        if v is not None: words += [f'--{k}', v]
-    return ' '.join(shlex.quote(str(o)) for o in [*words, '--out', _free('my_reader')])
-
-def _next(labels, folder, reader, made, length, chars, pattern, arch):
-    "The command to go on with after labelling"
-    from captcha_fastai.pictures import picture_files
-    if length=='seen': length = '-'.join(str(o) for o in sorted({min(made.spec.lengths), max(made.spec.lengths)}))
-    others = folder if len(labels)<len(picture_files(folder)) else None
-    reader = None if reader in ('pretrained','none') else reader
-    return _train_line(labels.file, others, reader, length, chars, pattern, arch)
-
 @command('annotate', 'reader', 'rules')
 def captcha_annotate(
     folder:str, # Folder of pictures
@@ -332,7 +330,7 @@ def captcha_annotate(
     arch:_Arch=None,
 ):
     "Ask for the text of one picture after the other, the least sure first, and keep the answers in a CSV: file,text"
-    from captcha_fastai.annotate import annotate, rename_labelled
+    from captcha_fastai.annotate import annotate, next_command, rename_labelled
     if not Path(folder).is_dir(): raise _refused(f"no such folder: {folder}")
     if n is not None and n<1: raise _refused(f"n must be at least 1, not {n}")
     made,known = None if reader=='none' else _load(reader, arch),{}
@@ -345,7 +343,8 @@ def captcha_annotate(
     if labels.unreadable and not len(labels):
         raise _refused(f"no picture was labelled, and {len(labels.unreadable)} can't be opened: {labels.unreadable[0]}")
     if rename: say(f"{len(rename_labelled(csv))} pictures renamed")
-    if len(labels)>=20: say('next:', _next(labels, folder, reader, made, length, chars, pattern, arch), as_it_is=True)
+    if len(labels)>=20:
+        say('next:', next_command(labels, folder, reader, made, length, chars, pattern, arch), as_it_is=True)
     if labels.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #ef421098

@@ -266,6 +266,7 @@ def export_reader(
     from captcha_fastai.reader import Reader
     out = Path(out)
     if not isinstance(reader, Reader): reader = Reader.load(reader, device='cpu')
+    if reader.expected is not None: raise CaptchaError("what `alike` found isn't exported; give the reader as it was")
     reader = _float_copy(reader)
     out.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))

@@ -43,11 +43,11 @@ from .pictures import PictureError, one_picture, open_picture
 from .files import named_oserror
 from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
-from .losses import CTCLoss
+from .losses import CTCLoss, TokenLoss
 from .archs import ModelSpec, find_arch, searches
 from .resample import in_shape, other_sizes
 from .letters import best_texts, look_closer
-from .weights import reader_folder, saved_model, write_model
+from .weights import check_place, reader_folder, saved_model, write_model
 
 # %% ../nbs/library/reader.ipynb #2e9322cb
 @dataclass(frozen=True)
@@ -128,11 +128,15 @@ class Reader:
         looks = shaped and isinstance(self.loss_func, CTCLoss)
         self.other_sizes = .8 if looks else 0.   # What is read with less confidence is read at these too; 0: nothing is
         self.temperature = 1.# Confidences are those of scores divided by it; texts don't depend on it
+        self.expected = None # What texts are made of, where `alike` has looked
         self._fast = fuse_norms(self.model)
         self._mean,self._std = (torch.tensor(o, device=self.device).view(1,-1,1,1) for o in (spec.mean, spec.std))
 
     @property
     def vocab(self): return self.spec.vocab
+
+    @property
+    def can_expect(self): return not isinstance(self.loss_func, TokenLoss)   # such a model writes by itself
 
     def __repr__(self):
         (h,w),chars = self.spec.size,self.vocab.chars
@@ -252,7 +256,7 @@ def _sure_answers(self:Reader, xs, half, constraint):
     "Text and probability of each picture; what it isn't sure of is read again, in float32 and at other sizes"
     found = self._found(xs, half, constraint)
     answers = self._told(found, constraint)
-    def below(least): return [i for i,(_,p) in enumerate(answers) if not p>least]
+    def below(least): return [i for i,(text,p) in enumerate(answers) if not p*self._usual(text)>least]
     if half and (unsure := below(self.sure)):
         for i,o in zip(unsure, self._answers(xs[unsure], False, constraint)): answers[i] = o
     if self.other_sizes and (unsure := below(self.other_sizes)):
@@ -281,9 +285,14 @@ def _at_other_sizes(self:Reader, xs, first, constraint):
     def over_all(ids): return torch.stack([self._log_prob(out, ids).exp().clamp(max=1.) for out,*_ in found]).mean(0)
     p = torch.stack([over_all(ids) for _,ids,_ in found])
     p[torch.stack([own for *_,own in found]).isneginf()] = 0.   # that size has no room for what is allowed
-    p,best = p.max(0)
     texts = [self.vocab.decode_batch(ids) for _,ids,_ in found]
-    return [(texts[k][i],q) for i,(k,q) in enumerate(zip(best.tolist(), p.tolist()))]
+    best = (p*torch.tensor([[self._usual(o) for o in at] for at in texts])).argmax(0).tolist()
+    return [(texts[k][i],float(p[k,i])) for i,k in enumerate(best)]
+
+@patch
+def _usual(self:Reader, text):
+    "How usual a text's length is, from 0 to 1: 1 where nothing is expected"
+    return 1. if self.expected is None else self.expected.usual(len(text))
 
 @patch
 def _log_prob(self:Reader, out, ids):
@@ -363,23 +372,6 @@ def accepting(self:Reader,
     return res,bar,n/kept['n']
 
 # %% ../nbs/library/reader.ipynb #c12c0c24
-def check_place(
-    path:str|Path,         # Folder that a reader is to be saved to
-    overwrite:bool=False,  # May it take the place of a reader that is there?
-):
-    "Raises `CaptchaError` where a reader can't be saved without losing something else"
-    path = Path(path)
-    if path.is_symlink(): raise CaptchaError(f"{path} is a link; give the folder itself, {os.path.realpath(path)}")
-    if not path.exists(): return
-    if not overwrite: raise CaptchaError(f"{path} exists already; choose another name, or give overwrite=True")
-    if not (path/'reader.json').exists():
-        raise CaptchaError(f"{path} exists and is not a saved reader; choose another name")
-    if more := sorted({o.name for o in path.iterdir()}-{'reader.json','model.safetensors'}):
-        raise CaptchaError(f"{path} holds {more[0]} beside a reader, which would be lost; "
-                           f"move it away, or choose another name")
-    if Path.cwd().is_relative_to(path.resolve()):
-        raise CaptchaError(f"{path} is the folder you are in, or above it; go elsewhere to replace it")
-
 def _same_answers(a, b):
     "Do two readers say the same of noise, number by number, and of the sample pictures, text by text?"
     shape = 4,a.spec.channels,*a.spec.some_size
@@ -411,6 +403,7 @@ def save_reader(
     half:bool=False,       # Keep weights in half precision? The reader that is saved is the one so rounded
 )->Path:
     "Save as a folder of safetensors and JSON; it counts only once the copy reads the same as this reader"
+    if reader.expected is not None: raise CaptchaError("what `alike` found isn't saved; save the reader that was given")
     path,reader = Path(path),_rounded(reader) if half else reader
     check_place(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)

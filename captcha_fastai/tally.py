@@ -74,13 +74,14 @@ class Pace:
 class Tally:
     "Tells of readings, and counts them"
     most_waiting = 1000
+    many,sure = 50,.9   # so many pictures tell of each other; a reading of that confidence is sure
     def __init__(self,
         tell,              # Called with each reading, prints it
         pace:Pace=None,
         check:bool=False,  # May a check refuse texts?
     ):
         self.tell,self.pace,self.checked = tell,pace or Pace(),check
-        self.n = self.answered = self.declined = self.refused = self.unreadable = 0
+        self.n = self.answered = self.declined = self.refused = self.unreadable = self.n_sure = 0
         self._waiting = []
 
     def __call__(self, o):
@@ -88,6 +89,7 @@ class Tally:
         self.pace.clear()
         self.tell(o)
         self.n += 1
+        self.n_sure += o.confidence>=self.sure
         if o.error: self._error(o.error)
         elif o.declined is None: self.answered += 1
         elif self.checked and o.confidence==0: self.refused += 1
@@ -107,8 +109,9 @@ class Tally:
     def report(self,
         min_confidence:float=0.,   # Below it was declined
         accept:float=None,         # The share asked of what is answered
+        alone:bool=False,          # Was each read by itself, and told nothing?
     ):
-        "Say how many were declined; `CaptchaError` if no picture could be opened"
+        "Say how many were declined, and what might help; `CaptchaError` if no picture could be opened"
         self.pace.clear()
         if self.unreadable==self.n: raise CaptchaError(f"no readable picture: {self._first}")
         if self.refused: say(f'{self.refused} of {self.n} declined: --check refuses all their most probable texts')
@@ -116,3 +119,6 @@ class Tally:
             share = f'{self.answered/self.n:.1%}'
             say(f'{self.answered} of {self.n} answered ({share}), where {accept:.3%} were right out of fold')
         elif self.declined: say(f'{self.declined} of {self.n} declined: confidence below {min_confidence}')
+        if alone and self.n>=self.many and self.n_sure<.8*self.n:
+            say(f"{self.n_sure} of {self.n} read surely; if the pictures are of one kind, --alike reads more of them, "
+                "and --length and --chars still more")

@@ -16,6 +16,7 @@ __all__ = ['load_pretrained']
 # %% ../nbs/library/weights.ipynb #d7527c8a
 import json
 import math
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,6 +128,25 @@ def saved_model(
     _check_fit(folder, model)
     model.load_state_dict(saved_tensors(folder))
     return model,spec,arch
+
+# %% ../nbs/library/weights.ipynb #5a1c7f31
+def check_place(
+    path:str|Path,         # Folder that a reader is to be saved to
+    overwrite:bool=False,  # May it take the place of a reader that is there?
+):
+    "Raises `CaptchaError` where a reader can't be saved without losing something else"
+    path = Path(path)
+    if path.is_symlink(): raise CaptchaError(f"{path} is a link; give the folder itself, {os.path.realpath(path)}")
+    if not path.exists(): return
+    if not overwrite: raise CaptchaError(f"{path} exists already; choose another name, or give overwrite=True")
+    if not (path/'reader.json').exists():
+        raise CaptchaError(f"{path} exists and is not a saved reader; choose another name")
+    if more := sorted({o.name for o in path.iterdir()}-{'reader.json','model.safetensors'}):
+        raise CaptchaError(f"{path} holds {more[0]} beside a reader, which would be lost; "
+                           f"move it away, or choose another name")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise CaptchaError(f"{path} is the folder you are in, or above it; go elsewhere to replace it")
+
 
 # %% ../nbs/library/weights.ipynb #282326db
 class WarmStart(NamedTuple):

@@ -114,7 +114,7 @@ def test_the_command(tmp_path):
     from captcha_fastai.synth import save_captchas
     save_captchas(40, tmp_path/'drawn', chars='2bmx', length=3)
     (tmp_path/'drawn'/'broken.png').write_bytes(b'')
-    args = 'captcha_read','pretrained','drawn','--json','--out'
+    args = 'captcha_read','pretrained','drawn','--alike','--json','--out'
     got = run(*args, 'two.jsonl', '--ray', cwd=tmp_path, timeout=600)
     want = run(*args, 'one.jsonl', cwd=tmp_path)
     said = [o for o in got.stderr.splitlines() if 'RAY_BACKEND_LOG_LEVEL' not in o]   # Ray says how it was set

@@ -47,7 +47,8 @@ def test_only_the_red_letters(red_ones):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(5, 3e-3)
     read = [o.text for o in Reader.from_learner(learn).read(pictures)]
     right = sum(a==b for a,b in zip(read, texts))
-    assert right>=48, f'{right} of 60: {list(zip(read, texts))[:8]}'
+    # who doesn't see red picks three of six letters: one way in twenty is right
+    assert right>=30, f'{right} of 60: {list(zip(read, texts))[:8]}'
 
 def test_a_negative_reads_as_its_picture():
     "Letters lighter than their paper are letters"

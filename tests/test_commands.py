@@ -22,15 +22,24 @@ def heed():
     "Before a process begins: Ctrl-C is for it too, though a shell's background jobs and their children ignore it"
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-def stop(begins, sig, *args):
+def stop(begins, sig, *args, cwd=None):
     "Run a command and send it `sig` at the first line of stderr that begins so; its exit code, and the rest of stderr"
     streams = dict(stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    with subprocess.Popen(args_for(*args), env=ENV, preexec_fn=heed, **streams) as p:
+    with subprocess.Popen(args_for(*args), env=ENV, preexec_fn=heed, cwd=cwd, **streams) as p:
         for line in p.stderr:
             if line.startswith(begins): break
         p.send_signal(sig)
         rest = p.stderr.read()
     return p.returncode,rest
+
+# An arch of one's own, which learns in one epoch all it is given time for
+MINE = """
+from captcha_fastai.archs import Recipe, captcha_arch
+from captcha_fastai.crnn import crnn_small
+
+@captcha_arch(Recipe(1, 1e-3))
+def mine(vocab, **kwargs): return crnn_small(vocab, **kwargs)
+"""
 
 @pytest.fixture(scope='session')
 def world(tmp_path_factory):
@@ -266,13 +275,14 @@ def test_steps_killed_and_resumed(world, tmp_path):
     tmp = world[0]
     res = run('captcha_draw', 20, '--out', tmp_path/'more', '--chars', '2bmx', '--length', '3', '--seed', '8')
     assert res.returncode==0
+    (tmp_path/'mymodels.py').write_text(MINE)
     args = ('captcha_train', tmp/'drawn', '--out', tmp_path/'taught', '--from-scratch', '--draw', 24,
-            '--unlabelled', tmp_path/'more', '--length', 3)
-    stop('labels: 36 pictures', signal.SIGKILL, *args)
+            '--unlabelled', tmp_path/'more', '--length', 3, '--arch', 'mymodels:mine')
+    stop('labels: 36 pictures', signal.SIGKILL, *args, cwd=tmp_path)
     part = tmp_path/'taught.partial'/'steps'
     assert (part/'drawn'/'reader.json').exists() and not (part/'labels').exists() and not (tmp_path/'taught').exists()
-    assert run(*args).returncode==2
-    res = run(*args, '--resume')
+    assert run(*args, cwd=tmp_path).returncode==2
+    res = run(*args, '--resume', cwd=tmp_path)
     assert res.returncode==0, res.stderr
     assert 'drawn: 24' not in res.stderr and 'labels: 36 pictures' in res.stderr
     figures = json.loads(res.stdout.splitlines()[-1])
@@ -347,16 +357,6 @@ def test_what_an_older_version_left(world, tmp_path):
     res = inside(*args)
     assert res.returncode==0 and 'going on from' in res.stderr, res.stderr
     assert len((tmp_path/'many.csv').read_text().splitlines())==701
-
-# An arch of one's own
-
-MINE = """
-from captcha_fastai.archs import Recipe, captcha_arch
-from captcha_fastai.crnn import crnn_small
-
-@captcha_arch(Recipe(1, 1e-3))
-def mine(vocab, **kwargs): return crnn_small(vocab, **kwargs)
-"""
 
 def test_own_arch(world, tmp_path):
     "--arch names a module of the folder one is in; a saved reader alone makes nothing be imported"

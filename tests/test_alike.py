@@ -1,0 +1,151 @@
+"Pictures of one kind tell of each other: more is read right, nothing is forbidden; commands read what Python does"
+import json
+import random
+
+import pytest
+
+from captcha_fastai import bulk
+from captcha_fastai.alike import Expected, some_of
+from captcha_fastai.all import CaptchaError, Reader
+from captcha_fastai.styles import random_style
+from captcha_fastai.synth import draw_captchas
+from conftest import inside, run
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    "A folder of 120 pictures of one kind, four digits each; the reader in the package, and the one for this kind"
+    folder = tmp_path_factory.mktemp('alike')/'digits'
+    folder.mkdir()
+    for i,(text,im) in enumerate(draw_captchas(120, '0123456789', 4, [random_style((12,7))], 12)):
+        im.save(folder/f'{text}_{i:03d}.png')
+    files = sorted(folder.iterdir())
+    reader = Reader.load('pretrained')
+    return folder,files,reader,reader.alike(files)
+
+def right(readings): return sum(o.text==o.file.name[:4] for o in readings)
+
+def test_more_is_read_right(world):
+    _,files,reader,alike = world
+    plain,together = right(reader.read(files)),right(alike.read(files))
+    assert together>=plain+8, (plain, together)
+    assert right(reader.read(files))==plain, 'the reader that it was made of has changed'
+
+def test_nothing_is_forbidden(world):
+    "A kind that this one has never seen is read, where it is clear"
+    alike = world[3]
+    texts,pictures = zip(*draw_captchas(40, 'abdefghkmnprtxy', 6, ['classic'], 3))
+    got = [o.text for o in alike.read(list(pictures))]
+    assert sum(a==b for a,b in zip(got, texts))>=30, list(zip(got, texts))[:10]
+
+def test_few_pictures_tell_little(world):
+    "One picture alone is read as it was"
+    _,files,reader,_ = world
+    for f in files[:12]: assert reader.alike([f]).read(f)[0].text==reader.read(f)[0].text
+
+def test_order_and_what_cannot_be_opened_change_nothing(world, tmp_path):
+    _,files,reader,alike = world
+    broken = tmp_path/'broken.png'
+    broken.write_bytes(b'')
+    mixed = [*files, broken]
+    random.Random(0).shuffle(mixed)
+    again = reader.alike(mixed)
+    assert again.expected.chars==pytest.approx(alike.expected.chars, rel=1e-3)
+    assert [o.text for o in again.read(files)]==[o.text for o in alike.read(files)]
+
+def test_two_kinds_in_one_folder(world):
+    "The mixture helps little, and does little harm"
+    _,files,reader,_ = world
+    texts,letters = zip(*draw_captchas(120, 'ABCDEFGHKLMNPRSTXYZ', 6, [random_style((1,7))], 4))
+    both = [*files, *letters]
+    def n(r):
+        got = r.read(both)
+        return right(got[:120])+sum(o.text==t for o,t in zip(got[120:], texts))
+    assert n(reader.alike(both))>=n(reader)-3
+
+def test_known_lengths_are_kept_to(world):
+    _,files,reader,_ = world
+    rule = reader.constraint(length=5)
+    assert {len(o.text) for o in reader.alike(files[:40], constraint=rule).read(files[:40], constraint=rule)}=={5}
+
+def test_letters_are_those_of_the_text(world):
+    "With details the probabilities are those of the reader that expects: the best text is the one that is read"
+    _,files,_,alike = world
+    for o in alike.read(files[:30], details=True):
+        if o.confidence<=.8: continue   # what is read at several sizes is no single search's best
+        assert o.n_best[0][0]==o.text and o.n_best[0][1]==pytest.approx(o.confidence, abs=.02)
+        assert ''.join(c.char for c in o.chars)==o.text
+
+def test_some_of_many():
+    for n in (0, 1, 499, 500, 501, 999, 1000, 10**5):
+        got = some_of(lambda n=n: iter(range(n)))
+        assert len(got)<1000 and len(got)>=min(n, 500)
+        assert not got or got[0]==0 and got[-1]>=n-max(1, n//500)
+
+def test_what_is_expected_is_plain():
+    "Two tables of numbers: they go through JSON"
+    found = Expected({'2':3.5, '字':1.}, {4:2.})
+    again = Expected(*json.loads(json.dumps(found)))
+    assert again.chars==found.chars
+
+def test_captcha_read(world, tmp_path):
+    folder,files,_,alike = world
+    res = run('captcha_read', 'pretrained', folder, '--alike', '--json')
+    assert res.returncode==0 and not res.stderr, res.stderr
+    got = [json.loads(o) for o in res.stdout.splitlines()]
+    want = alike.read(files)
+    assert [(o['file'],o['text']) for o in got]==[(str(o.file),o.text) for o in want]
+    assert [o['confidence'] for o in got]==pytest.approx([o.confidence for o in want], abs=1e-3)
+
+def test_captcha_read_names_it(world):
+    "Of many pictures few were read surely, and nothing was said of them"
+    folder,files,*_ = world
+    hint = 'read surely; if the pictures are of one kind, --alike reads more of them'
+    assert hint in inside('captcha_read', 'pretrained', folder).stderr
+    for args in ((folder,'--alike'), (folder,'--length',4), files[:40]):
+        assert not inside('captcha_read', 'pretrained', *args).stderr
+
+def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
+    folder,table = world[0],tmp_path/'t.csv'
+    args = 'captcha_read','pretrained',folder,'--csv',table
+    def stops(*args): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(bulk, '_put', stops)
+        assert inside(*args, '--alike').returncode==130
+    other = inside(*args)
+    assert other.returncode==2 and 'cannot resume' in other.stderr and 'alike' in other.stderr, other.stderr
+    res = inside(*args, '--alike')
+    assert res.returncode==0 and 'going on from' in res.stderr, res.stderr
+    assert len(table.read_text('utf-8').splitlines())==121
+
+def test_captcha_eval(world, tmp_path):
+    "What is counted, printed and written into the report is what the reader for this kind reads"
+    folder,files,_,alike = world
+    res = run('captcha_eval', 'pretrained', folder, '--alike', '--report', tmp_path/'r.html')
+    assert res.returncode==0, res.stderr
+    assert json.loads(res.stdout.splitlines()[-1])['captcha_accuracy']==pytest.approx(right(alike.read(files))/120)
+    assert (tmp_path/'r.html').stat().st_size>10**4
+
+@pytest.mark.parametrize('args,says', [
+    (['--accept','.99'], '--accept was measured without --alike'),
+    (['-'], '--alike takes folders or files')], ids=['accept','stdin'])
+def test_what_does_not_go_with_it(world, args, says):
+    pictures = [] if args==['-'] else [world[0]]
+    res = inside('captcha_read', 'pretrained', *pictures, '--alike', *args)
+    assert res.returncode==2 and not res.stdout and res.stderr.count('\n')==1 and says in res.stderr, res.stderr
+
+def test_a_reader_that_cannot(tmp_path):
+    "A transformer writes its texts itself: refused in one line"
+    from captcha_fastai.archs import ModelSpec
+    from captcha_fastai.core import Vocab
+    args = dict(widths=[8,16], d=24, layers=[1,1])
+    spec = ModelSpec('captcha_transformer', Vocab('2bmx'), (32,96), 1, 4, arch_args=args)
+    reader = Reader(spec.model(), spec, device='cpu')
+    pictures = [im for _,im in draw_captchas(3, '2bmx', 3, ['classic'], 0)]
+    with pytest.raises(CaptchaError, match="captcha_transformer writes its texts .* give length and chars"):
+        reader.alike(pictures)
+
+def test_neither_saved_nor_exported(world, tmp_path):
+    from captcha_fastai.portable import export_reader
+    for how in (lambda: world[3].save(tmp_path/'r'), lambda: export_reader(world[3], tmp_path/'r')):
+        with pytest.raises(CaptchaError, match='what `alike` found'): how()
+    assert not list(tmp_path.iterdir())
