@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from fastai.torch_core import set_seed
 
+import captcha_fastai.alike  # noqa: F401
 from .archs import arch_name
 from .core import CaptchaError
 from .pictures import PictureError, is_grey, open_picture
@@ -174,10 +175,11 @@ class _Steps:
         state.unlink(missing_ok=True)
 
     def read(self, folder, files):
-        "What the reader in a folder reads, told what is known"
+        "What the reader in a folder reads, told what is known; the pictures are of one kind, and it expects as much"
         reader = Reader.load(folder, arch=self.arch)
         chars = ''.join(c for c in self.chars if c in reader.vocab)
         constraint = told(reader, self.length, chars, self.pattern)
+        if reader.can_expect: reader = reader.alike(files, constraint=constraint)
         return reader.read(files, skip_bad=True, constraint=constraint)
 
     def labels(self, folder, files):

@@ -9,6 +9,7 @@ from captcha_fastai.alike import Expected, some_of
 from captcha_fastai.all import CaptchaError, Reader
 from captcha_fastai.styles import random_style
 from captcha_fastai.synth import draw_captchas
+from captcha_fastai.weights import reader_folder
 from conftest import inside, run
 
 @pytest.fixture(scope='module')
@@ -149,3 +150,11 @@ def test_neither_saved_nor_exported(world, tmp_path):
     for how in (lambda: world[3].save(tmp_path/'r'), lambda: export_reader(world[3], tmp_path/'r')):
         with pytest.raises(CaptchaError, match='what `alike` found'): how()
     assert not list(tmp_path.iterdir())
+
+def test_who_teaches_itself_expects_as_much(world, tmp_path):
+    "A training on unlabelled pictures takes its labels from the reader for their kind"
+    from captcha_fastai.adapt import _Steps
+    from captcha_fastai.crnn import crnn_small
+    _,files,reader,_ = world
+    steps = _Steps(tmp_path, crnn_small, reader.vocab.chars, None, (50,200), 3, .8, False, 0, None, print)
+    assert right(steps.read(reader_folder('pretrained'), files))>=right(reader.read(files))+8
