@@ -24,6 +24,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .core import CaptchaError
+from .pictures import one_picture
 from .reader import Reader
 
 
@@ -41,7 +42,7 @@ class Expected(NamedTuple):
         "What `Reading`s show"
         chars,lengths = Counter(),Counter()
         for o in readings:
-            if o.error: continue
+            if o.error or o.declined is not None: continue
             lengths[len(o.text)] += o.confidence
             for c in o.text: chars[c] += o.confidence
         return cls(dict(chars), dict(lengths))
@@ -109,7 +110,8 @@ def alike(self:Reader,
 )->Reader:               # The same reader, but for what it expects
     "A reader for pictures of one kind: it expects the characters and lengths that it finds in them"
     if rounds<1: raise CaptchaError(f"rounds must be at least 1, not {rounds}")
-    some,res = some_of(lambda: pictures, most) if isinstance(pictures, (list,tuple)) else list(pictures),self
+    pictures,res = [pictures] if one_picture(pictures) else list(pictures),self
+    some = some_of(lambda: pictures, most)
     for _ in range(rounds): res = self.expecting(Expected.of(res.read(some, **dict(skip_bad=True) | kwargs)))
     return res
 

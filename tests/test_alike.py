@@ -41,7 +41,8 @@ def test_nothing_is_forbidden(world):
 def test_few_pictures_tell_little(world):
     "One picture alone is read as it was"
     _,files,reader,_ = world
-    for f in files[:12]: assert reader.alike([f]).read(f)[0].text==reader.read(f)[0].text
+    for f in files[:12]: assert reader.alike(f).read(f)[0].text==reader.read(f)[0].text
+    assert reader.alike([]).read(files[0])[0].text==reader.read(files[0])[0].text
 
 def test_order_and_what_cannot_be_opened_change_nothing(world, tmp_path):
     _,files,reader,alike = world
