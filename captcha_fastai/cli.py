@@ -313,7 +313,8 @@ def captcha_read(
     elif files:
         for o in read_resumable(made, files, **known): tally(o)
     else: tally(_read_stdin(made, **known))
-    tally.report(min_confidence, accept, not alike and rule is None and getattr(made, 'can_expect', False))
+    alone = not alike and rule is None and getattr(made, 'can_expect', False) and not made.spec.lengths   # not trained
+    tally.report(min_confidence, accept, alone)
     if tally.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48

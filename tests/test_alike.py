@@ -1,6 +1,7 @@
 "Pictures of one kind tell of each other: more is read right, nothing is forbidden; commands read what Python does"
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -98,13 +99,15 @@ def test_captcha_read(world, tmp_path):
     assert [(o['file'],o['text']) for o in got]==[(str(o.file),o.text) for o in want]
     assert [o['confidence'] for o in got]==pytest.approx([o.confidence for o in want], abs=1e-3)
 
-def test_captcha_read_names_it(world):
-    "Of many pictures few were read surely, and nothing was said of them"
-    folder,files,*_ = world
+def test_captcha_read_names_it(world, tmp_path):
+    "Of many pictures few were read surely, nothing was said of them, and the reader was not trained on labels"
+    folder,files,reader,_ = world
     hint = 'read surely; if the pictures are of one kind, --alike reads more of them'
     assert hint in inside('captcha_read', 'pretrained', folder).stderr
     for args in ((folder,'--alike'), (folder,'--length',4), files[:40]):
         assert not inside('captcha_read', 'pretrained', *args).stderr
+    Reader(reader.model, replace(reader.spec, lengths={4:100})).save(tmp_path/'trained')
+    assert not inside('captcha_read', tmp_path/'trained', folder).stderr
 
 def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
     folder,table = world[0],tmp_path/'t.csv'
