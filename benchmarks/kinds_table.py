@@ -21,7 +21,7 @@ from pathlib import Path
 
 from common import RESULTS, Table, log, md_head, md_row, numbers, parser, percent, refused
 import numpy as np
-import captcha_fastai.alike  # noqa: F401
+import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
 from captcha_fastai.core import CaptchaError
 from captcha_fastai.labels import load_labels
 from captcha_fastai.pictures import open_picture
@@ -81,9 +81,9 @@ class Kinds:
     def __init__(self, kinds, table, once=False, alike=False):
         self.kinds,self.table,self.once,self.alike = kinds,table,once,alike
 
-    def looking(self, reader):
+    def looking(self, reader, files, constraint=None):
         if self.once: reader.other_sizes = 0
-        return reader
+        return reader.alike(files, constraint=constraint) if self.alike else reader
 
     def note(self, kind, by, read, texts, seconds, labels=0, seed=0, told=False, confidences=()):
         right,sure = n_right(read, texts),{}
@@ -105,13 +105,13 @@ class Kinds:
 
     def unlabelled(self, name, folder):
         "Rows of a reader as it is"
-        reader = self.looking(Reader.load(folder))
+        reader = Reader.load(folder)
         for kind,(files,texts) in self.kinds.items():
             for told in (0,1):
                 if self.table.has(kind=kind, by=name, labels=0, told=told): continue
                 known,begun = rule(reader, texts) if told else None,time.perf_counter()
-                by = reader.alike(files, constraint=known) if self.alike else reader
-                read,sure = zip(*((o.text,o.confidence) for o in by.read(files, constraint=known)))
+                looking = self.looking(reader, files, known)
+                read,sure = zip(*((o.text,o.confidence) for o in looking.read(files, constraint=known)))
                 self.note(kind, name, read, texts, time.perf_counter()-begun, told=told, confidences=sure)
 
     def labelled(self, name, folder, n, seed):
@@ -122,11 +122,10 @@ class Kinds:
             order,begun = np.random.default_rng((seed,n)).permutation(len(files)),time.perf_counter()
             pick = lambda where, of: [of[i] for i in where]
             chars = ''.join(sorted(set(''.join(texts))))
-            reader = self.looking(train(pick(order[:n], files), pick(order[:n], texts), chars, folder, seed))
-            seconds = time.perf_counter()-begun
+            reader = train(pick(order[:n], files), pick(order[:n], texts), chars, folder, seed)
             others = pick(order[n:], files)
-            if self.alike: reader = reader.alike(others)
-            read,sure = zip(*((o.text,o.confidence) for o in reader.read(others)))
+            seconds = time.perf_counter()-begun
+            read,sure = zip(*((o.text,o.confidence) for o in self.looking(reader, others).read(others)))
             self.note(kind, name, read, pick(order[n:], texts), seconds, n, seed, confidences=sure)
 
 # --- the table

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from fastai.torch_core import set_seed
 
-import captcha_fastai.alike  # noqa: F401
+import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
 from .archs import arch_name
 from .core import CaptchaError
 from .pictures import PictureError, is_grey, open_picture

@@ -313,7 +313,7 @@ def captcha_read(
     elif files:
         for o in read_resumable(made, files, **known): tally(o)
     else: tally(_read_stdin(made, **known))
-    alone = not alike and rule is None and getattr(made, 'can_expect', False) and not made.spec.lengths   # not trained
+    alone = not alike and rule is None and made.can_expect and not made.spec.lengths   # not trained
     tally.report(min_confidence, accept, alone)
     if tally.unreadable: raise SomeBad
 

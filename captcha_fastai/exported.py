@@ -102,6 +102,7 @@ def _spelling(
 class ExportedReader:
     "Reads pictures by an exported folder, as `Reader` does by a saved one; imports no torch"
     opening_threads = 4   # Threads that open pictures while the model runs
+    can_expect = False    # There is no `alike` here
     def __init__(self,
         folder:str|Path,   # That `export_reader` made
         threads:int=0,     # Threads of onnxruntime; as many as cores if 0

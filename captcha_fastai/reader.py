@@ -43,7 +43,7 @@ from .pictures import PictureError, one_picture, open_picture
 from .files import named_oserror
 from .device import best_device, calm, prefers_bf16
 from .rules import Constraint
-from .losses import CTCLoss, TokenLoss
+from .losses import CTCLoss
 from .archs import ModelSpec, find_arch, searches
 from .resample import in_shape, other_sizes
 from .letters import best_texts, look_closer
@@ -136,7 +136,7 @@ class Reader:
     def vocab(self): return self.spec.vocab
 
     @property
-    def can_expect(self): return not isinstance(self.loss_func, TokenLoss)   # such a model writes by itself
+    def can_expect(self): return not searches(self.model)   # such a model writes by itself
 
     def __repr__(self):
         (h,w),chars = self.spec.size,self.vocab.chars

@@ -74,7 +74,7 @@ class Pace:
 class Tally:
     "Tells of readings, and counts them"
     most_waiting = 1000
-    many,sure = 50,.9   # so many pictures tell of each other; a reading of that confidence is sure
+    many,sure,most_sure = 50,.9,.8   # pictures that tell of each other; what is sure; the share with no need of help
     def __init__(self,
         tell,              # Called with each reading, prints it
         pace:Pace=None,
@@ -119,6 +119,6 @@ class Tally:
             share = f'{self.answered/self.n:.1%}'
             say(f'{self.answered} of {self.n} answered ({share}), where {accept:.3%} were right out of fold')
         elif self.declined: say(f'{self.declined} of {self.n} declined: confidence below {min_confidence}')
-        if alone and self.n>=self.many and self.n_sure<.8*self.n:
+        if alone and self.n>=self.many and self.n_sure<self.most_sure*self.n:
             say(f"{self.n_sure} of {self.n} read surely; if the pictures are of one kind, --alike reads more of them, "
                 "and --length and --chars still more")
