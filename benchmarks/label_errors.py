@@ -6,7 +6,9 @@ Each draw plants wrong labels in a share of the pictures: a third get another le
 that is most likely confused with theirs, a third the label of another picture. Found are those that
 `find_label_errors` takes for worth a look; names that were wrong or doubtful before (`results/wrong_labels.csv`)
 count as neither. Beside it the ranking by loss alone: as many pictures as were found, those whose label is least
-probable."""
+probable; and, where `cleanlab` is installed, what its `find_label_issues` for tokens takes for worth a look, and as many
+as were found by its score of texts. It is told each letter's classes, given the label's other letters, by the same
+models."""
 import random
 import time
 from pathlib import Path
@@ -44,6 +46,32 @@ def known_doubtful():
     file = RESULTS/'wrong_labels.csv'
     return set(pd.read_csv(file).file) if file.exists() else set()
 
+def by_cleanlab(oof, label_ids):
+    "Positions of pictures in which cleanlab finds a wrong letter, and all positions, those of the lowest score first"
+    import torch
+    from cleanlab.token_classification.filter import find_label_issues
+    from cleanlab.token_classification.rank import get_label_quality_scores
+    from captcha_fastai.ctc import ctc_align
+    from captcha_fastai.letters import letter_probs
+    p = letter_probs(ctc_align(oof.log_probs, label_ids).chars.log(), label_ids)[...,1:]
+    p = torch.nan_to_num(p)+1e-12   # a label that no column has room for tells nothing of its letters
+    p = (p/p.sum(-1, keepdim=True)).numpy().astype(float)
+    labels = [[o-1 for o in row if o] for row in label_ids.tolist()]
+    probs = [a[:len(row)] for a, row in zip(p, labels)]
+    scores, _ = get_label_quality_scores(labels, probs)
+    return {i for i, _ in find_label_issues(labels, probs)}, np.argsort(scores, kind='stable').tolist()
+
+def compared(oof, label_ids, bad, neither, n):
+    "What others find: as many by loss, what cleanlab finds, and as many by its score"
+    def most(order): return set([i for i in order if i not in neither][:n])
+    hits = len(most(np.argsort(oof.confidence(label_ids)).tolist()) & set(bad))
+    row = dict(loss_hits=hits, cleanlab_found='', cleanlab_hits='', cleanlab_rank_hits='')
+    try: found, order = by_cleanlab(oof, label_ids)
+    except ImportError: return row
+    found -= neither
+    return row | dict(cleanlab_found=len(found), cleanlab_hits=len(found & set(bad)),
+                      cleanlab_rank_hits=len(most(order) & set(bad)))
+
 def one_draw(files, texts, share, seed, folds, epochs):
     "Counts of one draw: planted, found, hits, by loss"
     import torch
@@ -59,10 +87,9 @@ def one_draw(files, texts, share, seed, folds, epochs):
     doubt = suspicion(oof, labels)
     found = set(np.flatnonzero(doubt >= _trust).tolist())-neither
     width = max(map(len, labels))
-    p = oof.confidence(torch.stack([oof.vocab.encode(t, width) for t in labels]))
-    by_loss = set([i for i in np.argsort(p).tolist() if i not in neither][:len(found)])
-    row = dict(seed=seed, share=share, planted=len(bad), found=len(found), hits=len(found & set(bad)),
-               loss_hits=len(by_loss & set(bad)), seconds=round(time.perf_counter()-start))
+    label_ids = torch.stack([oof.vocab.encode(t, width) for t in labels])
+    row = dict(seed=seed, share=share, planted=len(bad), found=len(found), hits=len(found & set(bad)))
+    row |= compared(oof, label_ids, bad, neither, len(found)) | dict(seconds=round(time.perf_counter()-start))
     for kind in ('letter', 'confusion', 'swapped'):
         mine = {i for i, (_, k) in bad.items() if k == kind}
         row |= {kind: len(mine), f'{kind}_hits': len(mine & found)}
@@ -87,7 +114,8 @@ def main():
         files = [root/f for f in files]
     else: files, texts = labelled(data)
     kinds = [o for k in ('letter', 'confusion', 'swapped') for o in (k, f'{k}_hits')]
-    columns = ['data', 'seed', 'share', 'planted', 'found', 'hits', 'loss_hits', *kinds, 'epochs', 'seconds']
+    others = ['loss_hits', 'cleanlab_found', 'cleanlab_hits', 'cleanlab_rank_hits']
+    columns = ['data', 'seed', 'share', 'planted', 'found', 'hits', *others, *kinds, 'epochs', 'seconds']
     table = Table(a.out, columns)
     for seed in range(a.seed, a.seed+a.draws):
         if table.has(data=data.name, seed=seed, share=a.share): continue
@@ -97,7 +125,12 @@ def main():
     df = table.rows()
     df = df[(df.data == data.name) & (df.share == a.share)]
     s = df[['planted', 'found', 'hits', 'loss_hits']].astype(int).sum()
+    lab = df[df.cleanlab_found!=''][['planted', *others[1:]]].astype(int).sum()
     log(f'{len(df)} draws: recall {percent(s.hits, s.planted)}, precision {percent(s.hits, s.found)}; '
         f'by loss, as many: {percent(s.loss_hits, s.planted)}')
+    if lab.planted:
+        log(f'cleanlab: recall {percent(lab.cleanlab_hits, lab.planted)}, precision '
+            f'{percent(lab.cleanlab_hits, lab.cleanlab_found)}; by its score, as many as we found: '
+            f'{percent(lab.cleanlab_rank_hits, lab.planted)}')
 
 if __name__ == '__main__': main()
