@@ -35,14 +35,16 @@ from .annotate import least_confident_first
 # %% ../nbs/library/plan.ipynb #fb555f7e
 _spread = .02   # correlation of the errors of one training: how much more than by chance trainings differ
 _noise = .25    # and how much, in logits, one more training may differ from the curve
-_b_prior = math.log(1.), .5   # of log b: middle and spread
+_b_prior = math.log(1.), .5   # of log b where half is misread: middle and spread
+_b_slope = .3   # and how much smaller it is for each logit of the error at 20 labels
 _floors = 0., .003, .01, .03
 
 def _curves():
     "Parameters of the grid: logit of the error at 20 labels, b, floor; and the log of their prior"
     at20,b,f = np.meshgrid(np.linspace(-7, 7, 57), np.exp(np.linspace(-1.6, 1.6, 33)), _floors, indexing='ij')
     e = expit(at20)
-    prior = np.log(e*(1-e))/2-((np.log(b)-_b_prior[0])/_b_prior[1])**2/2
+    middle = _b_prior[0]-_b_slope*at20
+    prior = np.log(e*(1-e))/2-((np.log(b)-middle)/_b_prior[1])**2/2
     return at20.ravel(),b.ravel(),f.ravel(),prior.ravel()
 
 def _errors(at20, b, f, n):
