@@ -169,3 +169,15 @@ def test_who_teaches_itself_expects_as_much(world, tmp_path):
     _,files,reader,_ = world
     steps = _Steps(tmp_path, crnn_small, reader.vocab.chars, None, (50,200), 3, .8, False, 0, None, print)
     assert right(steps.read(reader_folder('pretrained'), files))>=right(reader.read(files))+6
+
+def test_who_labels_is_proposed_more(world, tmp_path):
+    "Proposals for a folder of one kind; told of the texts, or of few pictures, those of the reader itself"
+    from captcha_fastai.annotate import Labels, _proposals
+    _,files,reader,alike = world
+    def proposed(files, **known):
+        made = dict(_proposals(files, reader, 0, Labels(tmp_path/'none.csv'), print, **known))
+        return [made[f] for f in files]
+    assert proposed(files)==[o.text for o in alike.read(files)]
+    digits = reader.constraint(chars='0123456789')
+    assert proposed(files, constraint=digits)==[o.text for o in reader.read(files, constraint=digits)]
+    assert proposed(files[:20])==[o.text for o in reader.read(files[:20])]
