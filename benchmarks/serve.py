@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -74,11 +75,15 @@ class Server:
         self.process = subprocess.Popen(self.cmd, stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         self.port = int(re.search(r':(\d+)$', line)[1])
+        self.said = []   # a pipe that nobody reads would stop who writes into it
+        self.listener = threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True)
+        self.listener.start()
         return self
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.said = self.process.communicate()[1]
+        self.process.wait()
+        self.listener.join()
 
     def health(self):
         with urlopen(f'http://127.0.0.1:{self.port}/health') as f: return json.load(f)

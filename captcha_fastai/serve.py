@@ -117,14 +117,19 @@ class _Service:
         from starlette.requests import ClientDisconnect
         from starlette.responses import Response
         self.requests += 1
-        body,chunks = bytearray(),request.stream()
+        body = bytearray()
+        try: return await self._answer(request, body)
+        except ClientDisconnect: return Response(status_code=400)   # nobody is there to read it
+        finally: self.room.give(len(body))
+
+    async def _answer(self, request, body):
+        "The results as a response, or why there are none"
+        chunks = request.stream()
         try: return _json(dict(results=await self._results(request, body, chunks)))
         except Refused as e:
             self.refused += 1
             if e.status!=408 and 'expect' not in request.headers: await throw_away(chunks)
             return _refusal(e)
-        except ClientDisconnect: return Response(status_code=400)   # nobody is there to read it
-        finally: self.room.give(len(body))
 
     async def _results(self, request, body, chunks):
         "A result for each picture of a request"

@@ -646,6 +646,20 @@ def test_killed_and_started_again(world):
         again.kill()
         again.wait()
 
+def test_who_leaves_while_refused_leaves_no_trace(world):
+    "A body that is too large is refused, and its sender goes away before the rest of it: nothing is logged"
+    process,url = start(world.out, '--max-bytes', 100_000)
+    where = urlsplit(url)
+    head = (b'POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n'
+            b'Content-Length: 9000000\r\n\r\n')
+    for said in (b'', b'--x\r\n'*100):
+        with closing(socket.create_connection((where.hostname,where.port), timeout=30)) as s: s.sendall(head+said)
+    while health(url)['counts']['refused']<2: time.sleep(.05)
+    assert ask_form(url, [('a.png', world.pictures['00.png'])])[0]==200
+    process.terminate()
+    assert process.wait(30)==-signal.SIGTERM
+    assert process.stderr.read()==''
+
 REFUSED = {'--port 70000':'65535', '--host no.such.host.invalid':'cannot listen on no.such.host.invalid',
            '--seconds 0':'seconds must be above 0', '--cors x':'origin',
            '--waiting 3':'waiting must be at least the 64', '--batch 0':'batch must be at least 1',
