@@ -7,7 +7,7 @@ An exported reader is served by the command, in a process of its own; the client
 machine. Each text must be that of `Reader.read`, each hostile request must have its status. Then, with a tenth of the
 requests each: batches of one picture against those of 32, in turns; slow clients beside the others; more than the
 server can read; kill -9 and a new start. Ends with the tables in Markdown; exit code 1 if a text was wrong, a status
-another, or if memory grew by more than a twentieth in the second half.
+another, if the server logged a traceback, or if its memory grew by more than a twentieth in the second half.
 """
 import asyncio
 import base64
@@ -245,6 +245,7 @@ def main():
             main_run = asyncio.run(many(server, args.requests, args.clients, pictures, hostile(), args.hostile))
             counts,load = server.health()['counts'],os.getloadavg()[0]
             log(f'{args.requests} requests in {main_run.seconds:.0f} s: {dict(main_run.statuses)}, {main_run.mb} MB')
+        faults = sum(o.startswith('Traceback') for o in server.said)
         batches = batching(folder, part, args.clients, pictures)
         log('batches done')
         with Server(folder) as server: alone,beside = asyncio.run(beside_slow(server, part, args.clients, pictures))
@@ -262,8 +263,8 @@ def main():
     text = '\n'.join([
         f'{args.requests:,} requests of {args.clients} clients, {args.hostile:.0%} of them hostile, an exported '
         f'`{args.reader}`, server and clients on {len(os.sched_getaffinity(0))} cores with a load of {load:.0f}, '
-        f'`python benchmarks/serve.py --requests {args.requests}`: {wrong} wrong answers. '
-        f'Statuses: {said}. '
+        f'`python benchmarks/serve.py --requests {args.requests} --reader {args.reader}`: {wrong} wrong answers, '
+        f'{faults} tracebacks in the log of the server. Statuses: {said}. '
         f'{counts["pictures"]:,} pictures in {counts["batches"]:,} batches.', '',
         f'Memory of the server, MB, at each tenth of the way: {", ".join(map(str, mb))}.', '',
         md_head('', 'requests answered', 'a second', 'median ms', '90 %', '99 %', 'longest',
@@ -278,6 +279,6 @@ def main():
         f'within {back:.1f} s, and answered.'])
     args.out.write_text(text+'\n', encoding='utf-8')
     print(text)
-    sys.exit(wrong>0 or mb[-1]>1.05*mb[len(mb)//2])
+    sys.exit(wrong>0 or faults>0 or mb[-1]>1.05*mb[len(mb)//2])
 
 if __name__=='__main__': main()
