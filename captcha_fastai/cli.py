@@ -111,7 +111,7 @@ def captcha_train(
     from captcha_fastai.train import train_reader
     res = _on_stderr(train_reader, data, out, _arch(arch), epochs, valid_pct, seed, overwrite, skip_bad, resume,
                      from_scratch, chars, fold_case, draw, fit_style, unlabelled, length,
-                     reader=reader, pattern=pattern, yes=yes, corrections=corrections, folds=folds)
+                     reader=reader and _place(reader), pattern=pattern, yes=yes, corrections=corrections, folds=folds)
     print(_json(res.figures))
     if res.left_out: raise SomeBad
 
@@ -301,8 +301,8 @@ def captcha_read(
     if alike: made = _alike(made, pictures, rule)
     tally = Tally(teller(json, details), Pace(lambda: sum(1 for _ in expand_pictures(pictures))), bool(check))
     if table:
-        from captcha_fastai.weights import reader_folder
-        settings = dict(reader=file_sha256(reader_folder(reader)/'reader.json'), length=length, chars=chars,
+        from captcha_fastai.exported import description_file
+        settings = dict(reader=file_sha256(description_file(reader)), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
                         **closer, **{k:v for k,v in dict(accept=accept, check=check, alike=alike).items() if v})
         seen = made.expected if alike else None

@@ -142,6 +142,15 @@ def read_by_ray(
     return total
 
 # %% ../nbs/library/cluster.ipynb #46968ad1
+def _check_listens(address, seconds=10.):
+    "Raise `CaptchaError` if nobody listens at HOST:PORT; Ray itself would try for minutes"
+    host,_,port = address.removeprefix('ray://').rpartition(':')
+    if not port.isdigit(): return   # `local`, or `auto`, which Ray finds
+    try: socket.create_connection((host.strip('[]') or 'localhost', int(port)), seconds).close()
+    except (OSError, OverflowError) as e:
+        raise CaptchaError(f"no Ray cluster answers at {address}: {getattr(e, 'strerror', None) or e}; "
+                           "`ray start --head` prints the address of one, and local needs none") from None
+
 def check_ray(
     address:str,   # As `--ray` has it: `local` for this machine
     table,         # To be written, if any
@@ -151,6 +160,7 @@ def check_ray(
     if os.path.exists(address) or address=='pretrained' or address.startswith(('hub:','pretrained/')):
         raise CaptchaError(f"{address} was taken for the address of a cluster; give --ray last, or as --ray=local")
     need_ray_data()
+    _check_listens(address)
 
 def before_by_ray(
     address:str,   # As `--ray` has it

@@ -56,6 +56,14 @@ def is_exported(
     "Is this a folder that `export_reader` made?"
     return isinstance(folder, (str,Path)) and (Path(folder)/'model.onnx').is_file()
 
+def description_file(
+    reader,    # A folder, or a name in the package
+)->Path:
+    "The `reader.json` of a reader that was saved or exported; only the former imports torch"
+    if is_exported(reader): return Path(reader)/'reader.json'
+    from captcha_fastai.weights import reader_folder
+    return reader_folder(reader)/'reader.json'
+
 def _exported_info(folder):
     "What stands in an exported folder's `reader.json`; `CaptchaError` if a file isn't the one that was exported"
     try: info = json.loads((Path(folder)/'reader.json').read_text(encoding='utf-8'))

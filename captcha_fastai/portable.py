@@ -325,12 +325,14 @@ def captcha_export(
     arch:option('ARCH', "The function that made the reader's model, as package.module:function, if not ours")=None,
 ):
     "Export a reader to a folder that needs no torch, once it reads hundreds of pictures alike"
-    if (out is None)==(page is None): raise CaptchaError("give --out DIR for a folder, or --page DIR for a web page")
+    if (out is None)==(page is None):
+        raise CaptchaError("give --out DIR for a folder, or --page DIR for a web page, and not both")
     if runtime is not None and page is None: raise CaptchaError("--runtime FOLDER is for a web page: give --page DIR")
     _check_begin(out or page)
     from captcha_fastai.archs import get_arch
     from captcha_fastai.reader import Reader
-    made = Reader.load(reader, device='cpu', arch=arch and get_arch(arch))
+    from captcha_fastai.hub import local_reader
+    made = Reader.load(local_reader(reader), device='cpu', arch=arch and get_arch(arch))
     try: print(export_reader(made, out or page, data, int8=int8, page=page is not None, runtime=runtime))
     except ExportDiffers as e:
         say(f'captcha_export: {e}')

@@ -257,10 +257,10 @@ class Reader:
 
 # %% ../nbs/library/portable_read.ipynb #df673adb
 def main():
-    def span(text): return [int(o) for o in text.split('-')*2][:2]
+    def length(text): return [int(o) for o in text.split('-')*2][:2]
     parser = argparse.ArgumentParser(description='Read pictures; prints a line for each: path, text, confidence')
     parser.add_argument('pictures', nargs='+', metavar='PICTURE')
-    parser.add_argument('--length', type=span, help='characters that a text has, as 5 or 4-6')
+    parser.add_argument('--length', type=length, help='characters that a text has, as 5 or 4-6')
     parser.add_argument('--chars', help='the only characters that a text may have')
     args,bad,reader = parser.parse_args(),0,Reader(Path(__file__).parent)
     for o in args.pictures:

@@ -15,6 +15,7 @@ import torch
 from fastai.basics import Callback
 from fastai.torch_core import get_model
 
+from .core import CaptchaError
 from .progress import local_loader
 
 # %% ../nbs/library/processes.ipynb #732da0ec
@@ -30,7 +31,11 @@ class AcrossProcesses(Callback):
     order = 12   # after fastai's `DistributedTrainer`, which wraps loaders and model
     def _adapt(self, dl):
         if local_loader(dl) is not dl: dl._broadcast = _share
-    def before_train(self): self._adapt(self.dl)
+    def before_train(self):
+        self._adapt(self.dl)
+        if torch.distributed.is_initialized() and not len(self.dl):
+            raise CaptchaError("the pictures that this process gets don't fill a batch: give a smaller bs, "
+                               "or start fewer processes")
     def before_validate(self): self._adapt(self.dl)
     def before_fit(self):
         for dl in self.dls.loaders: self._adapt(dl)

@@ -72,6 +72,11 @@ def _refusal(e):
     if e.status==408: headers['Connection'] = 'close'
     return _json(said, e.status, **headers)
 
+def _words(upload):
+    "The text of a lexicon that was sent as a file"
+    try: return upload.file.read().decode('utf-8-sig')
+    except UnicodeDecodeError: raise Refused(400, "lexicon: it is no text in UTF-8; give a text a line") from None
+
 async def _form(request, body, limits):
     "What a form asks for; its files stay in memory, nothing is written to a disk"
     from starlette.formparsers import MultiPartException, MultiPartParser
@@ -83,7 +88,7 @@ async def _form(request, body, limits):
     try: form = await parser.parse()
     except MultiPartException as e: raise Refused(400, f"the form can't be taken apart: {e.message}") from None
     except Exception as e: raise Refused(400, f"the form can't be taken apart: {type(e).__name__}") from e
-    sent = form.multi_items()
+    sent = [(k, o if isinstance(o, str) or k!='lexicon' else _words(o)) for k,o in form.multi_items()]
     pictures = [(o.filename, o.file.read()) for _,o in sent if not isinstance(o, str)]
     return from_form(pictures, [(k,o) for k,o in sent if isinstance(o, str)], limits)
 
@@ -249,7 +254,10 @@ def serve_app(
                      exception_handlers={HTTPException:_not_here, Exception:_fault})
 
 def _load(reader, arch):
-    "A reader by its folder; one that was exported imports no torch"
+    "A reader by its folder, or fetched from the Hub; one that was exported imports no torch"
+    if str(reader).startswith('hub:'):
+        from captcha_fastai.hub import local_reader
+        reader = local_reader(reader)
     if is_exported(reader): return ExportedReader(reader, calm=True)   # its threads have company here
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=arch)

@@ -156,6 +156,15 @@ def _running(parser):
             yield
     finally: _words.clear()
 
+_heavy = 'torch','torchvision','fastai','fastcore','scipy','matplotlib','safetensors'
+
+def _lacks(e):
+    "The cure for a package that isn't there, if that is what happened where there is no torch"
+    name = (getattr(e, 'name', None) or '').partition('.')[0]
+    if not isinstance(e, ModuleNotFoundError) or name not in _heavy: return None
+    return (f"{name} is not installed here, and only exported readers do without: where it is, "
+            "captcha_export READER --out portable makes one")
+
 def _exit_code(name, work):
     "Do the work; the exit code, after a line that says why it isn't 0"
     with _plain_stop(): from captcha_fastai.core import CaptchaError
@@ -169,7 +178,8 @@ def _exit_code(name, work):
     except BrokenPipeError: return 141   # whoever read the output has gone, as `head` does
     except OSError as e: return stopped(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}", 2)
     except KeyboardInterrupt as e: return stopped('; '.join(['stopped', *map(str, e.args)]), 130, '\n')
-    except Exception:
+    except Exception as e:
+        if cure := _lacks(e): return stopped(cure, 2)
         fault = 'a fault of captcha_fastai, not of what you gave it; please report it with the lines above'
         return stopped(fault, 70, traceback.format_exc())
     return 0

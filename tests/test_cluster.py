@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from functools import partial
@@ -94,6 +95,14 @@ def test_errors_in_one_line(cluster, files, tmp_path, monkeypatch):
         assert '\n' not in str(e.value), e.value
     refused('^this model has no room$', make=Refuses)
     refused('sees no file .*; pictures must lie where all machines', files=[Path('m/none.png')])
+
+def test_an_address_where_nobody_listens():
+    "Told in a line, and soon; Ray itself tries for minutes"
+    with socket.create_server(('127.0.0.1',0)) as there: port = there.getsockname()[1]
+    for address in (f'127.0.0.1:{port}', f'ray://127.0.0.1:{port}', '127.0.0.1:99999'):
+        with pytest.raises(CaptchaError, match=f'no Ray cluster answers at {address}: .*ray start --head'):
+            check_ray(address, 'a.csv')
+    check_ray('local', 'a.csv')
 
 def test_a_learner_can_be_exported_afterwards(cluster, files, tmp_path):
     "Ray can put a function of its own in the place of `print`, which is what a fastai `Learner` logs with"

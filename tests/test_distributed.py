@@ -5,8 +5,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from captcha_fastai.core import CaptchaError
+from captcha_fastai.processes import AcrossProcesses
 
 pytest.importorskip('accelerate', reason="needs accelerate: pip install -e '.[dev]'")
 
@@ -115,3 +119,12 @@ def test_two_processes_and_then_one(world):
 
 def test_accelerate_launch(world):
     alike(*launch(world, world/'script.py', world, 'crnn_small', how='accelerate'))
+
+def test_too_few_pictures_for_so_many_processes(monkeypatch):
+    "A process whose share fills no batch would train on nothing, and end with figures that look like success"
+    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+    cb = AcrossProcesses()
+    cb.learn = SimpleNamespace(dl=[])
+    with pytest.raises(CaptchaError, match="don't fill a batch: give a smaller bs"): cb.before_train()
+    cb.learn = SimpleNamespace(dl=[1])
+    cb.before_train()

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from captcha_fastai import hub
 from captcha_fastai.core import CaptchaError
 from captcha_fastai.reader import Reader
+from captcha_fastai.serve import serve_app
 from captcha_fastai.synth import save_captchas
 from conftest import ENV, inside, run
 
@@ -263,3 +264,9 @@ def test_a_reader_of_a_command(stand, reader, drawn, tmp_path):
     res = run('captcha_read', 'hub:me/mine', drawn[0].parent, '--csv', tmp_path/'read.csv', env=env)
     assert res.returncode==0 and res.stdout==want and not res.stderr, res.stderr   # no bars, but on a terminal
     assert len((tmp_path/'read.csv').read_text().splitlines())==7
+    res = run('captcha_export', 'hub:me/mine', '--out', tmp_path/'portable', env=env)
+    assert res.returncode==0 and inside('captcha_read', tmp_path/'portable', drawn[0]).returncode==0, res.stderr
+    assert any(o.path=='/read' for o in serve_app('hub:me/mine').routes)
+    how = '--out', tmp_path/'new', '--epochs', 1, '--reader', 'hub:me/mine', '--yes'
+    res = inside('captcha_train', drawn[0].parent, *how)
+    assert res.returncode==0 and (tmp_path/'new/reader.json').is_file(), res.stderr

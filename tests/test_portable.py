@@ -134,6 +134,35 @@ def test_read_py_names_what_it_cannot_open(world, tmp_path):
     odd = bare(world[0]/'out', good, '--chars', 'é')
     assert odd.returncode==1 and "'é' is not one of" in odd.stderr
 
+BARRED = '''import sys
+class Barred:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch','fastai','scipy','matplotlib','safetensors'):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Barred())
+sys.argv = ['captcha_read', *sys.argv[1:]]
+from captcha_fastai.cli import captcha_read
+captcha_read()'''
+
+def test_where_torch_is_not_installed(world, tmp_path):
+    "An exported reader reads into tables too; another is refused in a line"
+    def read(*args):
+        cmd = [sys.executable, '-c', BARRED, *map(str, args)]
+        return subprocess.run(cmd, capture_output=True, text=True, env=ENV)
+    pictures = world[0]/'pictures'
+    want = read(world[0]/'out', pictures)
+    assert want.returncode==0 and len(want.stdout.splitlines())==12, want.stderr
+    for name in ('a.csv', 'a.jsonl'):
+        res = read(world[0]/'out', pictures, '--out', tmp_path/name)
+        assert res.returncode==0 and res.stdout==want.stdout, res.stderr
+    res = read('pretrained', pictures)
+    assert res.returncode==2 and len(res.stderr.splitlines())==1, res.stderr
+    assert 'not installed here' in res.stderr and 'captcha_export READER' in res.stderr
+
+def test_an_exported_reader_is_not_exported_again(world, tmp_path):
+    res = run('captcha_export', world[0]/'out', '--out', tmp_path/'again')
+    assert res.returncode==2 and 'was exported; give the reader' in res.stderr and not (tmp_path/'again').exists()
+
 def test_captcha_read_imports_no_torch(world):
     code = ("import sys; sys.argv = ['captcha_read', *sys.argv[1:]]\nfrom captcha_fastai.cli import captcha_read\n"
             "try: captcha_read()\nfinally: print(*sys.modules)")

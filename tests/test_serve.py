@@ -116,6 +116,11 @@ def test_lexicon_by_form_and_json(world, url):
     files = [(f'picture {i}', o) for i,o in enumerate(pictures, 1)]
     status,b = ask_form(url, files, lexicon='\r\n'.join(words))
     assert status==200 and b==a
+    for sent,status in (('\n'.join(words).encode(), 200), (PICTURES['html'][0]+b'\xff', 400)):   # -F lexicon=@words.txt
+        body,headers = form(files)
+        part = b'Content-Disposition: form-data; name="lexicon"; filename="words.txt"\r\n\r\n'+sent
+        got,said,_ = ask(url, b'--'+MARK+b'\r\n'+part+b'\r\n'+body, headers)
+        assert got==status and (said==a if status==200 else 'no text in UTF-8' in said['error']), said
 
 def test_details_are_those_of_captcha_read(world):
     files = []
