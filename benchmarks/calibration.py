@@ -43,8 +43,11 @@ def main():
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--out', default=RESULTS/'calibration.csv')
     a = p.parse_args()
-    sets = {}
-    for o in a.data: sets |= kinds_in(folder_of(p, o))
+    sets, kinds = {}, []
+    for o in a.data:
+        found = kinds_in(folder_of(p, o))
+        if len(found)>1: kinds += found
+        sets |= found
     names, table = chosen(p, a.kinds, sets) if a.kinds else list(sets), Table(a.out, COLUMNS)
     for name in names:
         if table.has(data=name, folds=a.folds, seed=a.seed): continue
@@ -58,8 +61,7 @@ def main():
     df = df[(df.folds==a.folds)&(df.seed==a.seed)]
     print(md_head('', 'pictures', 'right', 'error', 'by chance', 'left', 'calibrated: error', 'by chance', 'left',
                   right=True))
-    kinds = df[df.data!='captcha_images_v2']
-    for name,part in [*df.groupby('data'), ('all kinds', kinds)]:
+    for name,part in [*df.groupby('data'), ('all kinds', df[df.data.isin(kinds)])]:
         if len(part): print(md_row(name, len(part), f'{100*(part.text==part.read).mean():.1f} %',
                                    *figures(part, 'raw'), *figures(part, 'confidence')))
 

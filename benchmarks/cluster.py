@@ -46,21 +46,18 @@ def cpu_seconds(family, seen):
 
 def read(args, rng=None, kills=0, longest=4):
     "Run the command; with `kills`, workers die on the way: how many did, seconds, seconds of CPU"
-    begun, killed, seen = time.perf_counter(), 0, {}
-    due = None
+    begun, killed, due, seen = time.perf_counter(), 0, None, {}
     with tempfile.TemporaryFile('w+') as err:
         p = subprocess.Popen(command('captcha_read', *args), env=ENV, stdout=subprocess.DEVNULL, stderr=err)
         while p.poll() is None:
             family = of_family(psutil.Process(p.pid))
             cpu_seconds(family, seen)
-            there = workers(family)
-            now = time.perf_counter()
-            if there and due is None: due = now+rng.uniform(0, longest) if kills else None
-            if due is not None and now>=due and there and killed<kills:
-                os.kill(rng.choice(there).pid, signal.SIGKILL)
-                killed += 1
-                due = now+rng.uniform(0, longest)
-                log(f'a worker killed, {killed} of {kills}')
+            if killed<kills and (there := workers(family)):
+                due = due or time.perf_counter()+rng.uniform(0, longest)
+                if time.perf_counter()>=due:
+                    os.kill(rng.choice(there).pid, signal.SIGKILL)
+                    killed, due = killed+1, None
+                    log(f'a worker killed, {killed} of {kills}')
             time.sleep(.05)
         if p.returncode:
             err.seek(0)

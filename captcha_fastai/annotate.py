@@ -31,6 +31,7 @@ from .pictures import PictureError, open_picture, picture_files
 from .files import atomic_write
 from .labels import one_text_each, read_labels
 import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
+from .tally import Tally
 from .synth import not_in_names
 
 # %% ../nbs/library/annotate.ipynb #5edb8086
@@ -268,11 +269,9 @@ class _Session:
             self.skip()
 
 # %% ../nbs/library/annotate.ipynb #b8d3f517
-_kind = 50   # Pictures, from which on they tell something of each other
-
 def _for_this_kind(reader, files, **kwargs):
     "The reader that expects what these pictures show, unless labels or somebody told it of their texts"
-    if len(files)<_kind or kwargs.get('constraint') is not None: return reader
+    if len(files)<Tally.many or kwargs.get('constraint') is not None: return reader
     taught = not getattr(reader, 'can_expect', False) or reader.expected or reader.spec.lengths
     return reader if taught else reader.alike(files, **kwargs)
 

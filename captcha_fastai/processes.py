@@ -11,6 +11,8 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/processes.html.md"
 __all__ = []
 
 # %% ../nbs/library/processes.ipynb #3dd9f781
+import math
+
 import torch
 from fastai.basics import Callback
 from fastai.torch_core import get_model
@@ -26,6 +28,15 @@ def _share(ids, rank):
     torch.distributed.broadcast(ids, rank)
     return ids.tolist()
 
+def _check_share(dl):
+    "Raise `CaptchaError` if so few pictures fall to each process that they don't fill a batch"
+    all_of_them = local_loader(dl)
+    if all_of_them is dl or not dl.drop_last: return
+    share = math.ceil(all_of_them.n/dl.world_size)
+    if share<dl.bs:
+        raise CaptchaError(f"{share} pictures for each process don't fill a batch of {dl.bs}, so nothing would be "
+                           f"learnt: give bs={share} or less, or start fewer processes")
+
 class AcrossProcesses(Callback):
     "In distributed training: shares pictures out on CPUs too, and ends with equal statistics of batch norm"
     order = 12   # after fastai's `DistributedTrainer`, which wraps loaders and model
@@ -33,9 +44,7 @@ class AcrossProcesses(Callback):
         if local_loader(dl) is not dl: dl._broadcast = _share
     def before_train(self):
         self._adapt(self.dl)
-        if torch.distributed.is_initialized() and not len(self.dl):
-            raise CaptchaError("the pictures that this process gets don't fill a batch: give a smaller bs, "
-                               "or start fewer processes")
+        _check_share(self.dl)
     def before_validate(self): self._adapt(self.dl)
     def before_fit(self):
         for dl in self.dls.loaders: self._adapt(dl)

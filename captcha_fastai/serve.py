@@ -123,11 +123,11 @@ class _Service:
         from starlette.responses import Response
         self.requests += 1
         body = bytearray()
-        try: return await self._answer(request, body)
+        try: return await self._response(request, body)
         except ClientDisconnect: return Response(status_code=400)   # nobody is there to read it
         finally: self.room.give(len(body))
 
-    async def _answer(self, request, body):
+    async def _response(self, request, body):
         "The results as a response, or why there are none"
         chunks = request.stream()
         try: return _json(dict(results=await self._results(request, body, chunks)))

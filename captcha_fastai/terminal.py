@@ -156,13 +156,12 @@ def _running(parser):
             yield
     finally: _words.clear()
 
-_heavy = 'torch','torchvision','fastai','fastcore','scipy','matplotlib','safetensors'
+_heavy = 'torch','torchvision','fastai','scipy','matplotlib','safetensors'   # what an exported reader does without
 
 def _lacks(e):
-    "The cure for a package that isn't there, if that is what happened where there is no torch"
-    name = (getattr(e, 'name', None) or '').partition('.')[0]
-    if not isinstance(e, ModuleNotFoundError) or name not in _heavy: return None
-    return (f"{name} is not installed here, and only exported readers do without: where it is, "
+    "The cure, if what happened is that one of these is not installed"
+    if not isinstance(e, ModuleNotFoundError) or e.name not in _heavy: return None
+    return (f"{e.name} is not installed here, and only exported readers do without: where it is, "
             "captcha_export READER --out portable makes one")
 
 def _exit_code(name, work):

@@ -53,11 +53,11 @@ def _description(folder):
     "What stands in a saved reader's `reader.json`: a dict of a format that can be read here"
     folder = Path(folder)
     if not folder.is_dir(): raise CaptchaError(f"no saved reader: {folder} is not a folder")
-    if (folder/'model.onnx').is_file():
-        raise CaptchaError(f"{folder} was exported; give the reader that it was exported from, "
-                           f"or read with ExportedReader({str(folder)!r})")
-    for f in ('reader.json', 'model.safetensors'):
-        if not (folder/f).is_file(): raise CaptchaError(f"no saved reader: {folder/f} is missing")
+    if missing := [f for f in ('reader.json', 'model.safetensors') if not (folder/f).is_file()]:
+        if (folder/'model.onnx').is_file():
+            raise CaptchaError(f"{folder} was exported; give the reader that it was exported from, "
+                               f"or read with ExportedReader({str(folder)!r})")
+        raise CaptchaError(f"no saved reader: {folder/missing[0]} is missing")
     file = folder/'reader.json'
     if (n := file.stat().st_size)>2**20:
         raise CaptchaError(f"{file} has {n:,} bytes, a reader's has some thousands; it is no saved reader")

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from captcha_fastai.core import CaptchaError
+from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.processes import AcrossProcesses
+from captcha_fastai.synth import save_captchas
 
 pytest.importorskip('accelerate', reason="needs accelerate: pip install -e '.[dev]'")
 
@@ -120,11 +122,20 @@ def test_two_processes_and_then_one(world):
 def test_accelerate_launch(world):
     alike(*launch(world, world/'script.py', world, 'crnn_small', how='accelerate'))
 
-def test_too_few_pictures_for_so_many_processes(monkeypatch):
-    "A process whose share fills no batch would train on nothing, and end with figures that look like success"
-    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+def test_too_few_pictures_for_so_many_processes(tmp_path):
+    "fastai would train on nothing, and end with figures that look like success"
+    from fastai.distributed import DistributedDL
+    save_captchas(45, tmp_path, chars='2bmx', length=3, seed=1)
+    def shared(bs):
+        dls = CaptchaDataLoaders.from_folder(tmp_path, bs=bs, valid_pct=0, size=(32,96))
+        return DistributedDL(dls.train, 0, 2)
     cb = AcrossProcesses()
-    cb.learn = SimpleNamespace(dl=[])
-    with pytest.raises(CaptchaError, match="don't fill a batch: give a smaller bs"): cb.before_train()
-    cb.learn = SimpleNamespace(dl=[1])
-    cb.before_train()
+    for bs,batches in ((32, 0), (23, 1)):
+        dl = shared(bs)
+        cb.learn = SimpleNamespace(dl=dl)
+        if batches: cb.before_train()
+        else:
+            with pytest.raises(CaptchaError, match='23 pictures for each process .* batch of 32.* bs=23'):
+                cb.before_train()
+        dl._broadcast = lambda ids, rank: ids   # there is but one process here
+        assert len(list(dl))==batches, 'fastai shares out otherwise'
