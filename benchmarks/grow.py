@@ -24,6 +24,23 @@ def _scores(new, old, n_new, n_old):
     parts = torch.split(old, [n_old,hidden[1],hidden[1]], 1)
     return torch.cat([_pasted(a, b) for a,b in zip(to, parts)], 1)
 
+def _places(names):
+    "Stage and place of each layer of a body with weights of these names: `{'body.3': (2,1)}`"
+    layers = sorted({int(o.split('.')[1]) for o in names if o.startswith('body.')})
+    res,stage,place = {},0,0
+    for i in layers:
+        block = any(o.startswith(f'body.{i}.convs.') for o in names)
+        stage,place = (stage,place+1) if block else (stage+1,0)
+        res[f'body.{i}'] = stage,place
+    return res
+
+def _renamed(small, names):
+    "The state dict `small` with the names that its layers have where stages are longer"
+    to = {v:k for k,v in _places(names).items()}
+    here = {k:to[v] for k,v in _places(small).items()}
+    layer = lambda name: '.'.join(name.split('.')[:2])
+    return {here.get(layer(k), layer(k))+k[len(layer(k)):]:v for k,v in small.items()}
+
 def _silent(model, names):
     "Residual blocks that the old model hasn't: their sum adds nothing"
     for name,m in model.body.named_children():
@@ -35,6 +52,8 @@ def _silent(model, names):
 def grow(model, small):
     "Copy the state dict `small` into `model`, a `crnn_small` with no fewer features in any place"
     n_new,n_old = len(model.neck.norm.weight),len(small['neck.norm.weight'])
+    state = model.state_dict()
+    small = _renamed(small, state)
     _silent(model, small)
     state = model.state_dict()
     for name,old in small.items():

@@ -4,7 +4,7 @@
 usage: read_speed.py [--data DIR] [--reader pretrained] [--n 400] [--few 40] [--rounds 3] [--others PYTHON] [--out FILE]
 
 Files to texts, opening included. The model has one thread: OMP_NUM_THREADS=1 is set, and onnxruntime is given one;
-pictures are opened by threads of their own. Shown is the best of some rounds, in which all take turns, so that what
+pictures are opened by threads of their own. "On two cores": two batches at once. Shown is the best of some rounds, in which all take turns, so that what
 else the machine does meets them alike. `learn.predict` is fastai's, in a loop, without its bars; ddddocr and rapidocr
 are read with by another Python that has them (--others), with the threads that they take. Start-up is a process from
 nothing to the text of one picture; the import of torch alone stands beside it. A Markdown table is printed, and written
@@ -104,10 +104,13 @@ def main():
         tmp,reader = Path(tmp),Reader.load(args.reader, device='cpu', half=False)
         for o in ('float','int8'): export_unchecked(reader, tmp/o, o=='int8')
         plain,small = ExportedReader(tmp/'float', threads=1),ExportedReader(tmp/'int8', threads=1)
+        plain2,small2 = ExportedReader(tmp/'float', threads=2),ExportedReader(tmp/'int8', threads=2)
         told = dict(length=5)
         ours = {'`Reader.read`, torch': (reader.read, files),
                 '`ExportedReader.read`': (plain.read, files),
                 '`ExportedReader.read`, int8': (small.read, files),
+                '`ExportedReader.read`, on two cores': (plain2.read, files),
+                '`ExportedReader.read`, int8, on two cores': (small2.read, files),
                 '`Reader.read`, told the length':
                     (lambda o: reader.read(o, constraint=reader.constraint(**told)), files),
                 '`ExportedReader.read`, told the length':

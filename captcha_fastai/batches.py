@@ -2,8 +2,8 @@
 
 `opened_ahead(pictures, opens, bs)` takes pictures from any iterator, even an endless one, and yields them in batches
 with what `opens` made of each. Threads open the next batch while the caller works on the one it has, so that at most
-two batches are held. `one_shape` says which pictures of a batch can be stacked. Both readers, `Reader` and
-`ExportedReader`, read through these.
+two batches are held. `worked_ahead(batches, work, threads)` works on several batches at once. `one_shape` says which
+pictures of a batch can be stacked. Both readers, `Reader` and `ExportedReader`, read through these.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/batches.html.md"""
 
@@ -14,7 +14,7 @@ __all__ = []
 
 # %% ../nbs/library/batches.ipynb #b87d736a
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 # %% ../nbs/library/batches.ipynb #13f2f5a6
 def opened_ahead(
@@ -40,6 +40,29 @@ def opened_ahead(
         if batch: coming.append((batch, pool.map(opens, batch)))
         while coming: yield opened()
         if failed: raise failed
+
+def worked_ahead(
+    batches,         # Any iterator of tuples
+    work,            # Called with what a tuple holds, in threads
+    threads:int=1,   # Batches that are worked on at once; with 1 none is taken before the one before it is done
+):                   # Yields what `work` returned for each, in order
+    "Several batches at once: for work that leaves Python to others, as onnxruntime's does"
+    if threads<2:
+        for o in batches: yield work(*o)
+        return
+    def submitted():
+        try:
+            for o in batches: yield pool.submit(work, *o)
+        except Exception as e:   # of the source: it comes after what the source gave before
+            failed = Future()
+            failed.set_exception(e)
+            yield failed
+    coming = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for o in submitted():
+            coming.append(o)
+            if len(coming)>threads: yield coming.popleft().result()
+        while coming: yield coming.popleft().result()
 
 # %% ../nbs/library/batches.ipynb #c04016dc
 def one_shape(

@@ -17,6 +17,7 @@ __all__ = ['ExportedReader']
 import importlib.util
 import json
 import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from . import portable_read
-from .batches import one_shape, opened_ahead
+from .batches import one_shape, opened_ahead, worked_ahead
 from .core import CaptchaError, Vocab, norm_text
 from .files import file_sha256
 from .patterns import pattern_rows, trie_rows
@@ -106,6 +107,20 @@ def _spelling(
     kept = [ids for o,ids in zip(words, spelt) if allowed(o, ids)]
     return trie_rows(portable_read.padded(kept), len(vocab))
 
+def _sure_first(net, lp, rule):
+    "What `portable_read.columns` gives; a text of more than a half that the rule allows is the best, unsearched"
+    ids,score,_ = portable_read.columns(net, lp, None)
+    if rule is None: return ids,score,lp
+    unsure = [i for i,o in enumerate(ids) if score[i]<math.log(.5)+1e-6 or not _leads(rule[:2], o)]
+    if not unsure: return ids,score,lp
+    found,score[unsure],_ = portable_read.columns(net, lp[unsure], rule)
+    for i,o in zip(unsure, found): ids[i] = o
+    return ids,score,lp
+
+def _cores():
+    "Cores that this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
 # %% ../nbs/library/exported.ipynb #55b80570
 class ExportedReader:
     "Reads pictures by an exported folder, as `Reader` does by a saved one; imports no torch"
@@ -113,16 +128,18 @@ class ExportedReader:
     can_expect = False    # There is no `alike` here
     def __init__(self,
         folder:str|Path,   # That `export_reader` made
-        threads:int=0,     # Threads of onnxruntime; as many as cores if 0
-        calm:bool=False,   # Let them wait for each other asleep, as beside other work, and not spinning?
+        threads:int=0,     # That compute; as many as there are cores if 0
+        share:bool=False,  # Do they share a batch, as where somebody waits for it? Else each has a batch of its own
     ):
         needed('onnxruntime')
         import onnxruntime
         self.info = _exported_info(folder)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        if calm: options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        threads = threads or _cores()
+        options.intra_op_num_threads,self.at_once = (threads,1) if share else (1,threads)
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')   # the cores are for others meanwhile
         self.net = portable_read.Reader(folder, sess_options=options)
+        if self.info['loss']=='CTCLoss': self.net.search = _sure_first
         self.vocab,self.folder = Vocab(self.info['chars']),Path(folder)
         lengths = {int(k):v for k,v in self.info['lengths'].items()}
         self.spec = SimpleNamespace(lengths=lengths, info=self.info['facts'])   # what the commands ask of a reader's
@@ -196,18 +213,21 @@ def read_iter(
     min_confidence:float=0.,  # Decline to answer below this
     bgr:bool=False,           # Are arrays BGR?
 ):                            # Yields an `ExportedReading` for each, in order
-    "Read pictures as they come, holding two batches at most"
+    "Read pictures as they come, holding two batches, and one more for each thread, at most"
     if bs<1: raise CaptchaError(f"bs must be at least 1, not {bs}")
     if not 0<=min_confidence<=1:
         raise CaptchaError(f"min_confidence is a probability, from 0 to 1, not {min_confidence}")
     def opens(x):
         try: return self.pixels(x, bgr)
         except PictureError as e: return e
+    def work(batch, opened):
+        bad = [o for o in opened if isinstance(o, PictureError)]
+        if bad and not skip_bad: raise bad[0]
+        return _read_batch(self.net, batch, opened, constraint)
     def readings():
-        for batch,opened in opened_ahead(pictures, opens, bs, self.opening_threads):
-            bad = [o for o in opened if isinstance(o, PictureError)]
-            if bad and not skip_bad: raise bad[0]
-            for o in _read_batch(self.net, batch, opened, constraint):
+        batches = opened_ahead(pictures, opens, bs, self.opening_threads)
+        for read in worked_ahead(batches, work, self.at_once if bs>1 else 1):
+            for o in read:
                 unsure = o.confidence<min_confidence and not o.error
                 yield replace(o, text='', declined=o.text) if unsure else o
     return readings()

@@ -44,10 +44,13 @@ def resample(
 ):                # `(...,h',w')` float32, of the same kind
     "Pictures brought to `size`: one matrix of weights along each axis"
     down,along = (resample_matrix(a, b) for a,b in zip(x.shape[-2:], size))
-    if isinstance(x, np.ndarray): return np.matmul(np.matmul(down, x.astype(np.float32)), along.T)
-    import torch   # here, for who reads by an exported folder needs none
-    down,along = (torch.from_numpy(o.copy()).to(x.device) for o in (down, along))
-    return down @ x.float() @ along.T
+    if not isinstance(x, np.ndarray):
+        import torch   # here, for who reads by an exported folder needs none
+        down,along = (torch.from_numpy(o.copy()).to(x.device) for o in (down, along))
+        return down @ x.float() @ along.T
+    rows = x.astype(np.float32)
+    if x.shape[-2]!=size[0]: rows = np.matmul(down, rows)   # else the matrix would change nothing
+    return np.matmul(rows, along.T) if x.shape[-1]!=size[1] else rows
 
 # %% ../nbs/library/resample.ipynb #ac591e57
 STEP,LEAST,MOST = 16,64,1024   # of a width, pixels: what it is a multiple of, its bounds

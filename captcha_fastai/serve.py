@@ -258,7 +258,7 @@ def _load(reader, arch):
     if str(reader).startswith('hub:'):
         from captcha_fastai.hub import local_reader
         reader = local_reader(reader)
-    if is_exported(reader): return ExportedReader(reader, calm=True)   # its threads have company here
+    if is_exported(reader): return ExportedReader(reader, share=True)   # somebody waits for each batch
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=arch)
 
