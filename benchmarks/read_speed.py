@@ -4,11 +4,11 @@
 usage: read_speed.py [--data DIR] [--reader pretrained] [--n 400] [--few 40] [--rounds 3] [--others PYTHON] [--out FILE]
 
 Files to texts, opening included. The model has one thread: OMP_NUM_THREADS=1 is set, and onnxruntime is given one;
-pictures are opened by threads of their own. "On two cores": two batches at once. Shown is the best of some rounds, in which all take turns, so that what
-else the machine does meets them alike. `learn.predict` is fastai's, in a loop, without its bars; ddddocr and rapidocr
-are read with by another Python that has them (--others), with the threads that they take. Start-up is a process from
-nothing to the text of one picture; the import of torch alone stands beside it. A Markdown table is printed, and written
-to OUT.md (default: benchmarks/results/read_speed).
+pictures are opened by threads of their own. "On two cores": two batches at once. Shown is the best of some rounds, in
+which all take turns, so that what else the machine does meets them alike. `learn.predict` is fastai's, in a loop,
+without its bars; ddddocr and rapidocr are read with by another Python that has them (--others), with the threads that
+they take. Start-up is a process from nothing to the text of one picture; the import of torch alone stands beside it. A
+Markdown table is printed, and written to OUT.md (default: benchmarks/results/read_speed).
 """
 import os
 os.environ['OMP_NUM_THREADS'] = '1'

@@ -39,7 +39,7 @@ from .crnn import crnn_small
 from .learner import captcha_learner, recipe_bs
 from .evaluate import align_texts, fit_temperature, text_confidence
 from .folds import Dealt, fold_dls, fold_of
-from .pages import marked, page, picture_tag
+from .pages import data_name, marked, page, picture_tag
 
 # %% ../nbs/library/label_errors.ipynb #7940bc9c
 class OutOfFold(NamedTuple):
@@ -308,7 +308,7 @@ def contact_sheet(
     "A page, in one file, to judge suspected labels by eye, and to save the corrections from"
     root = Path(data) if Path(data).is_dir() else Path(data).parent
     n = len(found)
-    head = (f'<p>{n} label{"s" if n!=1 else ""} worth a look in <b>{escape(str(Path(data).name))}</b>, the most '
+    head = (f'<p>{n} label{"s" if n!=1 else ""} worth a look in <b>{escape(data_name(data))}</b>, the most '
             'suspicious first. Look at the picture, not at the proposal. Tick what is wrong and save: the pictures '
             'stay as they are, and trainings take the table as their corrections.</p>'
             '<p class="noprint"><button onclick="save()">Save corrections.csv</button></p>')

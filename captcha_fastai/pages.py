@@ -14,6 +14,7 @@ __all__ = []
 import base64
 import io
 from html import escape
+from pathlib import Path
 
 from .core import CaptchaError
 from .pictures import open_picture
@@ -54,6 +55,13 @@ color:#fff;cursor:pointer}label{display:block;margin:.3rem 0}
 grid-template-columns:repeat(3,1fr)}}
 """
 
+def data_name(
+    data,   # Folder, or CSV of labels
+)->str:
+    "What a page calls labelled pictures: their folder, where the table is called as all are"
+    path = Path(data).resolve()
+    return path.parent.name if path.stem.lower()=='labels' else path.stem
+
 def page(
     title:str,        # Of the page, plain text
     body:str,         # HTML
@@ -63,10 +71,16 @@ def page(
     tail = f'<script>{script}</script>' if script else ''
     return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            f'<title>{escape(title)}</title><style>{_style}</style></head><body>'
-            f'<h1>{escape(title)}</h1>{body}{tail}</body></html>\n')
+            f'<title>{escape(title)}</title><style>{_style}</style></head><body><main>'
+            f'<h1>{escape(title)}</h1>{body}</main>{tail}</body></html>\n')
 
 # %% ../nbs/library/pages.ipynb #b573979e
+def beside(
+    *parts:str,   # HTML
+)->str:
+    "Parts beside each other, below each other where there is no room; a key scrolls what is too wide"
+    return f'<div class="two">{"".join(f"<div tabindex=0>{o}</div>" for o in parts)}</div>'
+
 def picture_uri(
     picture,          # Anything that `open_picture` takes
     most:int=600,     # Pixels of the longer side at most

@@ -26,7 +26,8 @@ from .reader import Reader
 from .evaluate import (accuracy_table, align_texts, confusions, reliability, risk_coverage, right_of,
                                      slice_by)
 from .interpret import NONE, confusion_counts, in_ranges, picture_facts, plot_confusions
-from .pages import figure_tag, html_table, marked, page, percent, picture_tag, share_table
+from .pages import (beside, data_name, figure_tag, html_table, marked, page, percent, picture_tag,
+                                  share_table)
 from .report import odd_labels
 
 # %% ../nbs/library/report_page.ipynb #b8f71315
@@ -112,7 +113,7 @@ def _slices(df, worst=12):
     tables = [share_table(t, _caption(k), k) for k,t in parts.items()]
     few = f', the {worst} worst of {len(chars)}' if len(chars)>worst else ''
     tables.append(share_table(chars.head(worst), f'characters right, by character{few}', 'character'))
-    return f'<h2>Where errors are</h2><div class="two">{"".join(f"<div>{o}</div>" for o in tables)}</div>'
+    return '<h2>Where errors are</h2>'+beside(*tables)
 
 def _confusions(df, most=15):
     pairs = confusions(df)
@@ -127,8 +128,7 @@ def _confusions(df, most=15):
     plot_confusions(counts.loc[keys,keys], fig.subplots())
     figure = figure_tag(fig, 'which character was read for which; the numbers are in the table beside it')
     return ('<h2>Which character was read for which</h2><p>Label and reading are laid side by side by edit distance; '
-            '∅ is no character: one that was lost or added.</p>'
-            f'<div class="two"><div>{figure}</div><div>{table}</div></div>')
+            '∅ is no character: one that was lost or added.</p>'+beside(figure, table))
 
 # %% ../nbs/library/report_page.ipynb #aa325773
 def _reliability_figure(rel):
@@ -160,8 +160,7 @@ def _confidence(df):
     return ('<h2>How far to trust a confidence</h2>'
             '<p>Each mark is as many readings, from the least sure to the surest; '
             'on the dotted line a confidence is as often right as it says. A line above it is too modest, below it '
-            f'too sure.</p><div class="two"><div>{figure_tag(_reliability_figure(rel), alt)}</div>'
-            f'<div>{_acceptance(yes)}</div></div>')
+            'too sure.</p>'+beside(figure_tag(_reliability_figure(rel), alt), _acceptance(yes)))
 
 def _unread(readings, data):
     bad = [o for o in readings if o.error]
@@ -185,7 +184,7 @@ def write_report(
     "A page that tells how well labelled pictures were read, in one file that needs no network"
     df = _table(readings, texts, ignore_case, data)
     if not len(df): raise CaptchaError("there is no reading to report on: none of the pictures could be opened")
-    name = Path(data).stem if data else 'pictures'
+    name = data_name(data) if data else 'pictures'
     by = f' by {escape(str(reader))}' if reader is not None else ''
     odd = odd_labels(list(df.text), reader.vocab, ignore_case) if reader is not None else []
     body = (_summary(df, len(readings)-len(df))+f'<p class="soft">{len(df)} labelled pictures of '
