@@ -30,8 +30,7 @@ from .core import CaptchaError, is_invisible, norm_text
 from .pictures import PictureError, open_picture, picture_files
 from .files import atomic_write
 from .labels import one_text_each, read_labels
-import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
-from .tally import Tally
+from .alike import of_one_kind
 from .synth import not_in_names
 
 # %% ../nbs/library/annotate.ipynb #5edb8086
@@ -269,16 +268,10 @@ class _Session:
             self.skip()
 
 # %% ../nbs/library/annotate.ipynb #b8d3f517
-def _for_this_kind(reader, files, **kwargs):
-    "The reader that expects what these pictures show, unless labels or somebody told it of their texts"
-    if len(files)<Tally.many or kwargs.get('constraint') is not None: return reader
-    taught = not getattr(reader, 'can_expect', False) or reader.expected or reader.spec.lengths
-    return reader if taught else reader.alike(files, **kwargs)
-
 def _proposals(files, reader, seed, labels, log, **kwargs):
     "Pairs (path, proposed text) in the order to ask in; without a reader nothing is proposed"
     if reader is None: return [(f,'') for f in random.Random(seed).sample(files, len(files))]
-    reader = _for_this_kind(reader, files, **kwargs)
+    reader = of_one_kind(reader, lambda: files, **kwargs)
     readings = reader.read(files, skip_bad=True, **kwargs)
     labels.unreadable += [o.error for o in readings if o.error]
     for o in labels.unreadable: log(o)

@@ -142,6 +142,7 @@ _Lexicon = option('FILE', 'File of the only texts there are, a line each')
 _Check = option('RULE', 'A check digit that texts have, as luhn, ean, isbn10, mod97-10, mod11-2; or your own function '
                 'that says whether a text is allowed, as package.module:function')
 _Alike = Annotated[bool, 'The pictures are of one kind: expect the characters and lengths that they show']
+_NoAlike = Annotated[bool, 'Read each by itself; else fifty that nothing is said of are taken to be of one kind']
 _Arch = option('ARCH', "The function that made the reader's model, as package.module:function, if not of this package")
 
 def _check(rule):
@@ -190,7 +191,7 @@ def captcha_eval(
     fold_case:bool=False, # Take small letters and capitals for the same
     corrections:_Corrections=None,
     report:option('FILE')=None, # Write this new HTML file as well: figures, errors with pictures, slices, confidence
-    alike:_Alike=False,
+    alike:_Alike=False, no_alike:_NoAlike=False,
 ):
     "Read labelled pictures and score the readings; the last line printed is one JSON object"
     from captcha_fastai.bulk import check_new_csv
@@ -203,7 +204,7 @@ def captcha_eval(
     reader = _load(reader, arch)
     if fold_case and chars: chars = ''.join(sorted(_both_cases(chars, reader.vocab)))
     constraint = options_constraint(reader, length, chars, pattern, lexicon, check)
-    reader = reader_alike(reader, data, corrections, constraint) if alike else reader
+    reader = reader if no_alike else reader_alike(reader, data, corrections, constraint, alike, say)
     figures,readings,texts = score_reader(reader, data, fold_case, corrections, constraint=constraint,
                                           min_confidence=min_confidence)
     wrong = misread(readings, texts, fold_case)
@@ -256,11 +257,12 @@ def _made(reader, arch, accept, expected=None):
         made = made.expecting(expected)
     return made.accepting(accept)[:2] if accept is not None else (made,0.)
 
-def _alike(made, pictures, constraint):
-    "The reader for pictures of one kind, after a look at some of them"
-    from captcha_fastai.alike import some_of
+def _alike(made, pictures, constraint, asked):
+    "The reader for pictures of one kind, after a look at some of them; if nobody asked, where it seems right"
+    if not made.can_expect and not asked: return made   # an exported one: no torch is needed
+    from captcha_fastai.alike import of_one_kind
     from captcha_fastai.bulk import expand_pictures
-    return made.alike(some_of(lambda: expand_pictures(pictures)), constraint=constraint)
+    return of_one_kind(made, lambda: expand_pictures(pictures), say, asked, constraint=constraint)
 
 @command('bulk')
 def captcha_read(
@@ -280,7 +282,7 @@ def captcha_read(
                'or .parquet')=None,
     ray:option('ADDRESS', 'Read by all cores of this machine, or by the Ray cluster of that address', nargs='?',
                const='local')=None,
-    alike:_Alike=False,
+    alike:_Alike=False, no_alike:_NoAlike=False,
 ):
     "Read pictures; prints a line for each: path, text, confidence"
     from captcha_fastai.bulk import expand_pictures, read_resumable, read_to_table
@@ -298,14 +300,14 @@ def captcha_read(
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     rule = options_constraint(made, length, chars, pattern, lexicon, check)
     known = dict(constraint=rule, min_confidence=min_confidence) | closer
-    if alike: made = _alike(made, pictures, rule)
+    if alike or files and not no_alike and accept is None: made = _alike(made, pictures, rule, alike)
+    seen = getattr(made, 'expected', None)
     tally = Tally(teller(json, details), Pace(lambda: sum(1 for _ in expand_pictures(pictures))), bool(check))
     if table:
         from captcha_fastai.exported import description_file
         settings = dict(reader=file_sha256(description_file(reader)), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
-                        **closer, **{k:v for k,v in dict(accept=accept, check=check, alike=alike).items() if v})
-        seen = made.expected if alike else None
+                        **closer, **{k:v for k,v in dict(accept=accept, check=check, alike=bool(seen)).items() if v})
         def make(): return _made(reader, arch, accept, seen)[0]   # in each worker
         before = ray and import_module('captcha_fastai.cluster').before_by_ray(ray, pictures, make, known)
         try: read_to_table(made, files, table, settings, tally, say, ending, before, **known)
@@ -313,8 +315,7 @@ def captcha_read(
     elif files:
         for o in read_resumable(made, files, **known): tally(o)
     else: tally(_read_stdin(made, **known))
-    alone = not alike and rule is None and made.can_expect and not made.spec.lengths   # not trained
-    tally.report(min_confidence, accept, alone)
+    tally.report(min_confidence, accept, rule is None and made.can_expect and not made.spec.lengths)
     if tally.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48

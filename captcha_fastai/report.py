@@ -22,7 +22,7 @@ from .labels import load_labels
 from .label_errors import load_corrected
 from .metrics import score_texts
 from .reader import Reader
-import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
+from .alike import of_one_kind
 from .synth import save_captchas
 from .vision import CaptchaImage, result_title
 
@@ -32,10 +32,13 @@ def reader_alike(
     data:str,             # Folder, or CSV with columns `file` and `text`
     corrections=None,     # Table of corrected labels, as `load_corrected` takes it
     constraint=None,      # What is known of the texts
+    asked:bool=True,      # Are they of one kind? Else `of_one_kind` decides
+    log=None,             # Told of that
 ):                        # A `Reader`
     "The reader for pictures of one kind, after a look at some of them, though not at their labels"
     root,files,_ = load_corrected(data, corrections)
-    return reader.alike([root/f for f in files], constraint=constraint)
+    pictures = [root/f for f in files]
+    return of_one_kind(reader, lambda: pictures, log, asked, constraint=constraint)
 
 
 # %% ../nbs/library/report.ipynb #5f1bbb33

@@ -74,7 +74,7 @@ class Pace:
 class Tally:
     "Tells of readings, and counts them"
     most_waiting = 1000
-    many,sure,most_sure = 50,.9,.8   # pictures that tell of each other; what is sure; the share with no need of help
+    many,sure,most_sure = 50,.9,.8   # pictures that tell something; what is sure; the share with no need of help
     def __init__(self,
         tell,              # Called with each reading, prints it
         pace:Pace=None,
@@ -109,7 +109,7 @@ class Tally:
     def report(self,
         min_confidence:float=0.,   # Below it was declined
         accept:float=None,         # The share asked of what is answered
-        alone:bool=False,          # Was each read by itself, and told nothing?
+        untold:bool=False,         # Was nothing said of the texts, neither by labels nor by somebody?
     ):
         "Say how many were declined, and what might help; `CaptchaError` if no picture could be opened"
         self.pace.clear()
@@ -119,6 +119,5 @@ class Tally:
             share = f'{self.answered/self.n:.1%}'
             say(f'{self.answered} of {self.n} answered ({share}), where {accept:.3%} were right out of fold')
         elif self.declined: say(f'{self.declined} of {self.n} declined: confidence below {min_confidence}')
-        if alone and self.n>=self.many and self.n_sure<self.most_sure*self.n:
-            say(f"{self.n_sure} of {self.n} read surely; if the pictures are of one kind, --alike reads more of them, "
-                "and --length and --chars still more")
+        if untold and self.n>=self.many and self.n_sure<self.most_sure*self.n:
+            say(f'{self.n_sure} of {self.n} read surely; with --length and --chars, if you know them, it is more')

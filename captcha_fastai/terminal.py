@@ -193,7 +193,9 @@ def command(
             if args or kwargs: return func(*args, **kwargs)
             with _plain_stop():
                 parser = _parser(func)
-                pictures,options = _arguments(parser)
+                try:
+                    with _flushed(): pictures,options = _arguments(parser)
+                except BrokenPipeError: sys.exit(141)   # --help or --completion, whose reader has gone
                 _ready_streams()
             def work():
                 with _plain_stop():

@@ -100,7 +100,7 @@ def test_refused_before_anything_is_read(world):
 def test_captcha_read(world, tmp_path):
     folder,files,_,alike = world
     res = run('captcha_read', 'pretrained', folder, '--alike', '--json')
-    assert res.returncode==0 and not res.stderr, res.stderr
+    assert res.returncode==0 and res.stderr.count('\n')==1 and 'read surely' in res.stderr, res.stderr
     got = [json.loads(o) for o in res.stdout.splitlines()]
     want = alike.read(files)
     assert [(o['file'],o['text']) for o in got]==[(str(o.file),o.text) for o in want]
@@ -109,12 +109,30 @@ def test_captcha_read(world, tmp_path):
 def test_captcha_read_names_it(world, tmp_path):
     "Of many pictures few were read surely, nothing was said of them, and the reader was not trained on labels"
     folder,files,reader,_ = world
-    hint = 'read surely; if the pictures are of one kind, --alike reads more of them'
-    assert hint in inside('captcha_read', 'pretrained', folder).stderr
-    for args in ((folder,'--alike'), (folder,'--length',4), files[:40]):
+    hint = 'read surely; with --length and --chars, if you know them, it is more'
+    assert hint in inside('captcha_read', 'pretrained', folder, '--no-alike').stderr
+    for args in ((folder,'--length',4), files[:40]):
         assert not inside('captcha_read', 'pretrained', *args).stderr
     Reader(reader.model, replace(reader.spec, lengths={4:100})).save(tmp_path/'trained')
     assert not inside('captcha_read', tmp_path/'trained', folder).stderr
+
+def test_many_pictures_are_read_so_unasked(world, tmp_path):
+    "A line says so, and how to read each by itself; few pictures, or what somebody said of them, are left as they were"
+    folder,files,reader,alike = world
+    line = 'the pictures are taken to be of one kind, and tell which characters and lengths to expect; --no-alike'
+    def texts(res): return [o.split('\t')[1] for o in res.stdout.splitlines()]
+    res = inside('captcha_read', 'pretrained', folder)
+    assert line in res.stderr and texts(res)==[o.text for o in alike.read(files)]
+    res = inside('captcha_read', 'pretrained', folder, '--no-alike')
+    assert line not in res.stderr and texts(res)==[o.text for o in reader.read(files)]
+    res = inside('captcha_read', 'pretrained', *files[:49])
+    assert line not in res.stderr and texts(res)==[o.text for o in reader.read(files[:49])]
+    res = inside('captcha_eval', 'pretrained', folder)
+    assert line in res.stderr and json.loads(res.stdout.splitlines()[-1])['captcha_accuracy']==pytest.approx(
+        right(alike.read(files))/120)
+    res = inside('captcha_eval', 'pretrained', folder, '--no-alike')
+    assert line not in res.stderr and json.loads(res.stdout.splitlines()[-1])['captcha_accuracy']==pytest.approx(
+        right(reader.read(files))/120)
 
 def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
     folder,table = world[0],tmp_path/'t.csv'
@@ -122,8 +140,8 @@ def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
     def stops(*args): raise KeyboardInterrupt
     with monkeypatch.context() as m:
         m.setattr(bulk, '_put', stops)
-        assert inside(*args, '--alike').returncode==130
-    other = inside(*args)
+        assert inside(*args).returncode==130
+    other = inside(*args, '--no-alike')
     assert other.returncode==2 and 'cannot resume' in other.stderr and 'alike' in other.stderr, other.stderr
     res = inside(*args, '--alike')
     assert res.returncode==0 and 'going on from' in res.stderr, res.stderr

@@ -1,4 +1,5 @@
 "Shells complete the options of the commands, by a script that --completion prints"
+import os
 import shutil
 import subprocess
 
@@ -47,3 +48,12 @@ def test_other_shells(shell, tmp_path):
 def test_a_shell_that_nobody_knows():
     res = run('captcha_read', '--completion', 'dos')
     assert res.returncode==2 and "no completion for 'dos'" in res.stderr and 'bash' in res.stderr and not res.stdout
+
+@pytest.mark.parametrize('args', [['--completion','zsh'], ['--help'], ['--version']], ids=lambda o: o[0])
+def test_whose_reader_has_gone(args):
+    "As `captcha_read --help | head -1`: no traceback"
+    with subprocess.Popen(['captcha_read', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=os.environ|dict(PYTHONUNBUFFERED='1')) as p:
+        p.stdout.close()
+        said = p.stderr.read()
+    assert p.returncode in (0,141) and not said, said   # argparse takes no notice of it for --help
