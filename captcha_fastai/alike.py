@@ -120,7 +120,7 @@ def alike(self:Reader,
 many = 50   # pictures tell of each other
 
 def of_one_kind(
-    reader,              # A `Reader`, or an `ExportedReader`
+    reader,              # A `Reader`, or what reads as one does
     pictures,            # A function that gives an iterator of paths
     log=None,            # Told of it
     asked:bool=False,    # Did somebody say that they are of one kind?
@@ -128,7 +128,7 @@ def of_one_kind(
 ):                       # A reader
     "`reader.alike` if asked, or for many pictures, unless labels or somebody told the reader of their texts"
     if asked: return reader.alike(some_of(pictures), **kwargs)
-    known = kwargs.get('constraint') is not None or not reader.can_expect
+    known = kwargs.get('constraint') is not None or not getattr(reader, 'can_expect', False)
     if known or reader.expected is not None or reader.spec.lengths: return reader
     try: some = some_of(pictures)
     except CaptchaError: return reader   # who reads them will meet it, and say it
