@@ -30,7 +30,8 @@ def run(args, wait=None):
     "Run the command, killed after `wait` seconds; was it killed, seconds that it took, megabytes that it held"
     begun = time.perf_counter()
     with tempfile.TemporaryFile('w+') as err:
-        p = subprocess.Popen(command('captcha_read', *args), env=ENV, stdout=subprocess.DEVNULL, stderr=err)
+        how = dict(env=ENV, stdout=subprocess.DEVNULL, stderr=err)
+        p = subprocess.Popen(command('captcha_read', '--no-alike', *args), **how)
         if wait is not None:
             try: p.wait(wait)
             except subprocess.TimeoutExpired: p.kill()

@@ -59,10 +59,13 @@ def worked_ahead(
             yield failed
     coming = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for o in submitted():
-            coming.append(o)
-            if len(coming)>threads: yield coming.popleft().result()
-        while coming: yield coming.popleft().result()
+        try:
+            for o in submitted():
+                coming.append(o)
+                while coming and (coming[0].done() or len(coming)>threads): yield coming.popleft().result()
+            while coming: yield coming.popleft().result()
+        finally:
+            for o in coming: o.cancel()   # nobody waits for them after an error or a stop
 
 # %% ../nbs/library/batches.ipynb #c04016dc
 def one_shape(

@@ -168,6 +168,30 @@ def read_resumable(
 # %% ../nbs/library/bulk.ipynb #33009cb2
 def _kept_beside(table): return Path(f'{table}.partial')/'readings.jsonl'
 
+def begun_with(
+    table,     # File that is written; none if `None`
+):             # A dict; `None` where there is nothing to go on from
+    "The settings that a stopped reading into a table was begun with"
+    if table is None: return None
+    kept = _kept_beside(table)
+    work = WorkFolder(kept.parent, kept.name, 'reading')
+    return work.settings_there() if work.resumable() else None
+
+def for_this_kind(
+    reader,              # A `Reader`, or an `ExportedReader`
+    pictures,            # Paths and folders, as `expand_pictures` takes them
+    table=None,          # File that the readings go to
+    log=print,           # Told where it expects something
+    asked:bool=False,    # Did somebody say that they are of one kind?
+    **kwargs             # For `read`: what is known of the texts
+):                       # A reader
+    "`alike.of_one_kind`; after a stop it expects what it expected before, whatever pictures have come or gone"
+    if not reader.can_expect and not asked: return reader   # an exported one: no torch is needed
+    from captcha_fastai.alike import Expected, of_one_kind
+    was = begun_with(table)
+    if was is None: return of_one_kind(reader, lambda: expand_pictures(pictures), log, asked, **kwargs)
+    return reader.expecting(Expected(*was['expected'])) if was.get('expected') else reader
+
 def check_new_csv(
     csv:str|Path,       # File to write
     resume:bool=True,   # May it be there, if a reading into it was stopped? Perhaps only the tidying up is left

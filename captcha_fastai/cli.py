@@ -198,6 +198,7 @@ def captcha_eval(
     from captcha_fastai.formats import write_csv
     from captcha_fastai.report import misread, odd_labels, reader_alike, score_reader
     if show<0: raise _refused(f"show must be at least 0, not {show}")
+    _check_alike(alike, no_alike)
     for name,file in dict(csv=csv, report=report).items():
         if file: check_new_csv(file, resume=False, name=name)
     _check_exported(reader, alike=alike)
@@ -221,6 +222,9 @@ def captcha_eval(
     if some_bad: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #4a9cd813
+def _check_alike(alike, no_alike):
+    if alike and no_alike: raise _refused("--alike and --no-alike contradict each other; leave one of them out")
+
 def _no_pictures(reader):
     "What to say where only one argument was given to captcha_read"
     is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
@@ -257,13 +261,6 @@ def _made(reader, arch, accept, expected=None):
         made = made.expecting(expected)
     return made.accepting(accept)[:2] if accept is not None else (made,0.)
 
-def _alike(made, pictures, constraint, asked):
-    "The reader for pictures of one kind, after a look at some of them; if nobody asked, where it seems right"
-    if not made.can_expect and not asked: return made   # an exported one: no torch is needed
-    from captcha_fastai.alike import of_one_kind
-    from captcha_fastai.bulk import expand_pictures
-    return of_one_kind(made, lambda: expand_pictures(pictures), say, asked, constraint=constraint)
-
 @command('bulk')
 def captcha_read(
     reader:str, # Folder that captcha_train or captcha_export made, pretrained, pretrained/crnn_small, or hub:USER/NAME
@@ -285,11 +282,12 @@ def captcha_read(
     alike:_Alike=False, no_alike:_NoAlike=False,
 ):
     "Read pictures; prints a line for each: path, text, confidence"
-    from captcha_fastai.bulk import expand_pictures, read_resumable, read_to_table
+    from captcha_fastai.bulk import expand_pictures, for_this_kind, read_resumable, read_to_table
     from captcha_fastai.files import file_sha256
     from captcha_fastai.formats import teller
     from captcha_fastai.tally import Pace, Tally
     _check_pictures(reader, pictures, csv or out, alike, accept)
+    _check_alike(alike, no_alike)
     table,ending = _new_table(csv, out)
     if ray: import_module('captcha_fastai.cluster').check_ray(ray, table)
     reader = _place(reader)
@@ -300,14 +298,16 @@ def captcha_read(
     closer = {k:v for k,v in dict(details=details, letter_confidence=letter_confidence).items() if v}
     rule = options_constraint(made, length, chars, pattern, lexicon, check)
     known = dict(constraint=rule, min_confidence=min_confidence) | closer
-    if alike or files and not no_alike and accept is None: made = _alike(made, pictures, rule, alike)
+    if alike or files and not no_alike and accept is None:
+        made = for_this_kind(made, pictures, table, say, alike, constraint=rule)
     seen = getattr(made, 'expected', None)
     tally = Tally(teller(json, details), Pace(lambda: sum(1 for _ in expand_pictures(pictures))), bool(check))
     if table:
         from captcha_fastai.exported import description_file
         settings = dict(reader=file_sha256(description_file(reader)), length=length, chars=chars,
                         pattern=pattern, lexicon=lexicon and file_sha256(lexicon), min_confidence=min_confidence,
-                        **closer, **{k:v for k,v in dict(accept=accept, check=check, alike=bool(seen)).items() if v})
+                        **closer, **{k:v for k,v in dict(accept=accept, check=check, alike=alike, no_alike=no_alike,
+                                                         expected=seen).items() if v})
         def make(): return _made(reader, arch, accept, seen)[0]   # in each worker
         before = ray and import_module('captcha_fastai.cluster').before_by_ray(ray, pictures, make, known)
         try: read_to_table(made, files, table, settings, tally, say, ending, before, **known)
@@ -315,7 +315,7 @@ def captcha_read(
     elif files:
         for o in read_resumable(made, files, **known): tally(o)
     else: tally(_read_stdin(made, **known))
-    tally.report(min_confidence, accept, rule is None and made.can_expect and not made.spec.lengths)
+    tally.report(min_confidence, accept, rule is None and not made.spec.lengths)
     if tally.unreadable: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #8335bf48

@@ -118,8 +118,11 @@ def _sure_first(net, lp, rule):
     return ids,score,lp
 
 def _cores():
-    "Cores that this process may use"
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    "Cores that this process may use: what OMP_NUM_THREADS says, as in a worker of Ray, else eight at most"
+    said = os.environ.get('OMP_NUM_THREADS', '')
+    if said.isdigit() and int(said)>0: return int(said)
+    there = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min(there, 8)   # each holds a batch, and what the network makes of it
 
 # %% ../nbs/library/exported.ipynb #55b80570
 class ExportedReader:
@@ -128,8 +131,8 @@ class ExportedReader:
     can_expect = False    # There is no `alike` here
     def __init__(self,
         folder:str|Path,   # That `export_reader` made
-        threads:int=0,     # That compute; as many as there are cores if 0
-        share:bool=False,  # Do they share a batch, as where somebody waits for it? Else each has a batch of its own
+        threads:int=0,     # That compute; if 0 what OMP_NUM_THREADS says, or one for each core, 8 at most
+        share:bool=False,  # Do they share a batch, as where somebody waits for a picture? Else each has its own
     ):
         needed('onnxruntime')
         import onnxruntime

@@ -13,6 +13,7 @@ __all__ = []
 # %% ../nbs/library/pages.ipynb #e402c396
 import base64
 import io
+import os
 from html import escape
 from pathlib import Path
 
@@ -59,8 +60,9 @@ def data_name(
     data,   # Folder, or CSV of labels
 )->str:
     "What a page calls labelled pictures: their folder, where the table is called as all are"
-    path = Path(data).resolve()
-    return path.parent.name if path.stem.lower()=='labels' else path.stem
+    path = Path(os.path.abspath(data))   # a link keeps its name
+    if path.is_dir(): return path.name
+    return path.parent.name if path.stem.lower()=='labels' and path.parent.name else path.stem
 
 def page(
     title:str,        # Of the page, plain text

@@ -192,11 +192,11 @@ def command(
         def main(*args, **kwargs):
             if args or kwargs: return func(*args, **kwargs)
             with _plain_stop():
-                parser = _parser(func)
-                try:
-                    with _flushed(): pictures,options = _arguments(parser)
-                except BrokenPipeError: sys.exit(141)   # --help or --completion, whose reader has gone
                 _ready_streams()
+                parser,given = _parser(func),[]
+            def parse(): given.extend(_arguments(parser))   # prints what --help and --completion ask for
+            if code := _exit_code(func.__name__, parse): sys.exit(code)
+            pictures,options = given
             def work():
                 with _plain_stop():
                     for o in imports: import_module(f'captcha_fastai.{o}')

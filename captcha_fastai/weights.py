@@ -3,8 +3,8 @@
 A saved model is a folder of two files: `model.safetensors` holds tensors and can hold nothing else, `reader.json`
 holds a `ModelSpec` and the checksum of the tensors. `saved_spec` and `saved_tensors` read them back and believe
 nothing before it has been checked; `load_pretrained` gives a model of another alphabet what it can use of them.
-`reader_folder('pretrained')` is the folder in the package, `'pretrained/crnn_small'` an older one in it, for grey
-pictures of one size.
+`reader_folder('pretrained')` is the folder in the package, `'pretrained/base'` a larger one beside it, and
+`'pretrained/crnn_small'` an older one, for grey pictures of one size.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/weights.html.md"""
 

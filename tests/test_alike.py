@@ -1,6 +1,8 @@
 "Pictures of one kind tell of each other: more is read right, nothing is forbidden; commands read what Python does"
+import csv
 import json
 import random
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -143,9 +145,30 @@ def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
         assert inside(*args).returncode==130
     other = inside(*args, '--no-alike')
     assert other.returncode==2 and 'cannot resume' in other.stderr and 'alike' in other.stderr, other.stderr
-    res = inside(*args, '--alike')
+    res = inside(*args)
     assert res.returncode==0 and 'going on from' in res.stderr, res.stderr
     assert len(table.read_text('utf-8').splitlines())==121
+
+def test_gone_on_with_what_was_expected(tmp_path, monkeypatch, world):
+    "Pictures that came after the stop change neither what is expected nor whether anything is"
+    folder,files,reader,_ = world
+    letters,more = zip(*draw_captchas(60, 'ABCDEFGH', 6, [random_style((1,7), fonts=captcha_fonts())], 4))
+    def stops(*args): raise KeyboardInterrupt
+    for n in (60,40):
+        some = tmp_path/str(n)
+        some.mkdir()
+        for f in files[:n]: shutil.copy(f, some)
+        args = 'captcha_read','pretrained',some,'--csv',tmp_path/f'{n}.csv'
+        with monkeypatch.context() as m:
+            m.setattr(bulk, '_put', stops)
+            assert inside(*args).returncode==130
+        for text,im in zip(letters, more): im.save(some/f'z{text}.png')
+        res = inside(*args)
+        assert res.returncode==0 and 'going on from' in res.stderr and 'one kind' not in res.stderr, res.stderr
+        before = sorted(some.iterdir())[:n]
+        expects = reader.alike(before) if n>=50 else reader
+        rows = list(csv.DictReader((tmp_path/f'{n}.csv').open()))
+        assert [o['text'] for o in rows]==[o.text for o in expects.read(sorted(some.iterdir()))]
 
 def test_captcha_eval(world, tmp_path):
     "What is counted, printed and written into the report is what the reader for this kind reads"
@@ -157,7 +180,8 @@ def test_captcha_eval(world, tmp_path):
 
 @pytest.mark.parametrize('args,says', [
     (['--accept','.99'], '--accept was measured without --alike'),
-    (['-'], '--alike takes folders or files')], ids=['accept','stdin'])
+    (['--no-alike'], '--alike and --no-alike contradict'),
+    (['-'], '--alike takes folders or files')], ids=['accept','not','stdin'])
 def test_what_does_not_go_with_it(world, args, says):
     pictures = [] if args==['-'] else [world[0]]
     res = inside('captcha_read', 'pretrained', *pictures, '--alike', *args)

@@ -104,11 +104,15 @@ def test_sizes_that_are_none(size):
     with pytest.raises(CaptchaError): spec(size)
 
 
-def test_the_one_in_the_package_reads():
+def test_the_one_in_the_package():
     from captcha_fastai.weights import reader_folder
     assert reader_folder('pretrained/small') == reader_folder('pretrained')
     assert str(reader_folder('./pretrained/small')) == 'pretrained/small'
-    small = Reader.load('pretrained/small', device='cpu')
+
+
+@pytest.mark.parametrize('name', ['small', 'base'])
+def test_those_in_the_package_read(name):
+    small = Reader.load(f'pretrained/{name}', device='cpu')
     assert small.spec.free_width and small.spec.channels == 3 and set('+-=?#$%&@*') < set(small.vocab.chars)
     texts = ['7305', '48291', '6k2h', '90+17', '853264']
     for size in [(30, 110), (50, 200), (80, 400)]:

@@ -258,12 +258,13 @@ def test_the_container_serves(fresh, tmp_path):
         server.communicate()
     assert subprocess.run([bin_/check[0], *check[1:]], env=env, capture_output=True).returncode == 1
 
-@pytest.mark.parametrize('name', ['crnn_small', 'small'])
-def test_model_card(wheel, name):
+@pytest.mark.parametrize('name,most', [('crnn_small', 5e6), ('small', 5e6), ('base', 14e6)])
+def test_model_card(wheel, name, most):
     "The description of the weights names the file that it describes"
     at = f'captcha_fastai/pretrained/{name}/'
     assert hashlib.sha256(wheel[at+'model.safetensors']).hexdigest() in wheel[at+'README.md'].decode('utf-8')
-    assert len(wheel[at+'model.safetensors']) < 5e6
+    assert len(wheel[at+'model.safetensors']) < most
+    assert sum(map(len, wheel.values())) < 25e6
 
 def test_sdist_is_the_project(built, tracked):
     "Whoever unpacks the sdist can build, read the lessons and run the tests"
