@@ -6,7 +6,7 @@ import sys
 from conftest import ROOT, none
 
 # files that may be larger than `limit`, each with its reason
-LARGE = {f'captcha_fastai/pretrained/{o}/model.safetensors' for o in ('base', 'crnn_small', 'small')}   # weights in the package
+LARGE = {f'captcha_fastai/pretrained/{o}/model.safetensors' for o in ('base', 'crnn_small', 'small')}   # weights
 LARGE |= {'captcha_fastai/web/runtime/ort-wasm-simd-threaded.wasm.gz'}   # what runs a graph in a browser
 limit = 600_000
 
