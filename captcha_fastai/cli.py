@@ -128,6 +128,9 @@ def _load(reader, arch):
     from captcha_fastai.reader import Reader
     return Reader.load(reader, arch=_arch(arch))
 
+def _check_alike(alike, no_alike):
+    if alike and no_alike: raise _refused("--alike and --no-alike contradict each other; leave one of them out")
+
 def _check_exported(reader, **asked):
     "Raise `CaptchaError` where an exported reader is asked for what only the one that it was made of can tell"
     from captcha_fastai.exported import is_exported
@@ -222,9 +225,6 @@ def captcha_eval(
     if some_bad: raise SomeBad
 
 # %% ../nbs/library/cli.ipynb #4a9cd813
-def _check_alike(alike, no_alike):
-    if alike and no_alike: raise _refused("--alike and --no-alike contradict each other; leave one of them out")
-
 def _no_pictures(reader):
     "What to say where only one argument was given to captcha_read"
     is_reader = reader=='pretrained' or (Path(reader)/'reader.json').exists()
