@@ -96,7 +96,7 @@ def main():
                 for told in (False, True):
                     if table.has(reader=name, kind=kind, set=k, told=int(told)): continue
                     try: table.add(reader=name, kind=kind, set=k, **row(reader, read, files, texts, told))
-                    except CaptchaError as e: log(f'{name}, {k}: {e}')
+                    except (CaptchaError, ValueError) as e: log(f'{name}, {k}: {e}')   # read.py raises the latter
     df = table.rows()
     print(md_head('reader', 'set', 'told', 'pictures', 'same text', 'near-ties', 'same of the sure', right=True))
     for o in df[df.kind==kind].itertuples():
