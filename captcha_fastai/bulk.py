@@ -190,7 +190,11 @@ def for_this_kind(
     from captcha_fastai.alike import Expected, of_one_kind
     was = begun_with(table)
     if was is None: return of_one_kind(reader, lambda: expand_pictures(pictures), log, asked, **kwargs)
-    return reader.expecting(Expected(*was['expected'])) if was.get('expected') else reader
+    if not was.get('expected'): return reader
+    try: return reader.expecting(Expected(*was['expected']))
+    except (TypeError, ValueError, AttributeError):
+        raise CaptchaError(f"{_kept_beside(table).parent} is damaged: what was expected can't be read; remove that "
+                           "folder to begin anew") from None
 
 def check_new_csv(
     csv:str|Path,       # File to write

@@ -160,3 +160,11 @@ def inside(name, *args):
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as e: getattr(cli, name)()
     finally: sys.argv = was
     return subprocess.CompletedProcess(args, e.value.code, out.getvalue(), err.getvalue())
+
+def quick_page(reader, folder, most=24):
+    "A reader exported as a page, compared on few pictures"
+    from captcha_fastai import portable
+    drawn = portable.drawn_pictures
+    portable.drawn_pictures = lambda spec, n=24, seed=0: drawn(spec, min(n, most), seed)
+    try: return portable.export_reader(reader, folder, log=lambda s: None, page=True)
+    finally: portable.drawn_pictures = drawn

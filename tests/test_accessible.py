@@ -4,13 +4,12 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from captcha_fastai import portable
 from captcha_fastai.label_errors import contact_sheet
-from captcha_fastai.portable import drawn_pictures, export_reader
+from captcha_fastai.portable import drawn_pictures
 from captcha_fastai.reader import Reader
 from captcha_fastai.report_page import write_report
 from captcha_fastai.synth import save_captchas
-from conftest import load_tool
+from conftest import load_tool, quick_page
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -28,10 +27,7 @@ def site(tmp_path_factory):
     "A reader's page, a report and a sheet of suspected labels, served"
     folder = tmp_path_factory.mktemp('site')
     reader = Reader.load('pretrained', device='cpu', half=False)
-    drawn = portable.drawn_pictures
-    portable.drawn_pictures = lambda spec, n=24, seed=0: drawn(spec, 6, seed)
-    try: export_reader(reader, folder/'page', log=lambda s: None, page=True)
-    finally: portable.drawn_pictures = drawn
+    quick_page(reader, folder/'page', 6)
     for i,im in enumerate(drawn_pictures(reader.spec, 3, seed=7).values()): im.save(folder/f'{i}.png')
     save_captchas(40, folder/'drawn', seed=5, style='wavy', length=(4, 5))
     pictures = sorted((folder/'drawn').iterdir())

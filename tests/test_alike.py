@@ -149,6 +149,13 @@ def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
     assert res.returncode==0 and 'going on from' in res.stderr, res.stderr
     assert len(table.read_text('utf-8').splitlines())==121
 
+def refuses_what_is_damaged(args, settings):
+    was = settings.read_text('utf-8')
+    settings.write_text(json.dumps(json.loads(was)|dict(expected=[1])), 'utf-8')
+    res = inside(*args)
+    assert res.returncode==2 and "what was expected can't be read" in res.stderr and not res.stdout, res.stderr
+    settings.write_text(was, 'utf-8')
+
 def test_gone_on_with_what_was_expected(tmp_path, monkeypatch, world):
     "Pictures that came after the stop change neither what is expected nor whether anything is"
     folder,files,reader,_ = world
@@ -163,6 +170,7 @@ def test_gone_on_with_what_was_expected(tmp_path, monkeypatch, world):
             m.setattr(bulk, '_put', stops)
             assert inside(*args).returncode==130
         for text,im in zip(letters, more): im.save(some/f'z{text}.png')
+        if n==60: refuses_what_is_damaged(args, tmp_path/'60.csv.partial/settings.json')
         res = inside(*args)
         assert res.returncode==0 and 'going on from' in res.stderr and 'one kind' not in res.stderr, res.stderr
         before = sorted(some.iterdir())[:n]

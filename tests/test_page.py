@@ -13,24 +13,16 @@ from PIL import Image
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 
-from captcha_fastai import portable
 from captcha_fastai.archs import ModelSpec
 from captcha_fastai.core import CaptchaError, Vocab
 from captcha_fastai.portable import drawn_pictures, export_reader
 from captcha_fastai.reader import Reader
 from captcha_fastai.rules import Constraint
-from conftest import load_tool, run
+from conftest import load_tool, quick_page, run
 
 browser = load_tool('browser')
 pytestmark = pytest.mark.skipif(browser.chromium() is None,
                                 reason='needs Chromium: apt-get install chromium, or name it in CHROMIUM')
-
-def exported(reader, folder):
-    "A reader as a page, compared on few pictures"
-    drawn = portable.drawn_pictures
-    portable.drawn_pictures = lambda spec, n=24, seed=0: drawn(spec, min(n, 24), seed)
-    try: return export_reader(reader, folder, log=lambda s: None, page=True)
-    finally: portable.drawn_pictures = drawn
 
 @pytest.fixture(scope='module')
 def tmp(tmp_path_factory): return tmp_path_factory.mktemp('page')
@@ -83,7 +75,7 @@ def read(page, names, **known): return page.js(READ % (json.dumps(known), json.d
 def opened(chrome, tmp, name, reader, n=8):
     (tmp/f'{name}.pictures').mkdir()
     for i,im in enumerate(drawn_pictures(reader.spec, n, seed=7).values()): im.save(tmp/f'{name}.pictures/{i:02d}.png')
-    res = Page(reader, exported(reader, tmp/name), chrome, tmp/f'{name}.pictures')
+    res = Page(reader, quick_page(reader, tmp/name), chrome, tmp/f'{name}.pictures')
     res.open()
     return res
 
