@@ -15,7 +15,7 @@ pytest.importorskip('onnxruntime')
 
 from captcha_fastai.archs import ModelSpec
 from captcha_fastai.core import CaptchaError, Vocab
-from captcha_fastai.portable import drawn_pictures, export_reader
+from captcha_fastai.portable import drawn_pictures
 from captcha_fastai.reader import Reader
 from captcha_fastai.rules import Constraint
 from conftest import load_tool, quick_page, run
