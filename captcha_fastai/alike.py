@@ -118,7 +118,11 @@ def alike(self:Reader,
     return res
 
 # %% ../nbs/library/alike.ipynb #a11ce0d2
-_many = 50   # pictures tell of each other
+_many,_taught = 50,200   # pictures that tell of each other; labels that have told more
+
+def _knows(reader):
+    "Has it learnt from many labels, or been measured as it is?"
+    return sum((reader.spec.lengths or {}).values())>=_taught or 'acceptance' in (reader.spec.info or {})
 
 def of_one_kind(
     reader,              # A `Reader`, or what reads as one does
@@ -127,10 +131,10 @@ def of_one_kind(
     asked:bool=False,    # Did somebody say that they are of one kind?
     **kwargs             # For `read`: what is known of the texts
 ):                       # A reader
-    "`reader.alike` if asked, or for many pictures, unless labels or somebody told the reader of their texts"
+    "`reader.alike` if asked, or for many pictures, unless many labels or somebody told the reader of their texts"
     if asked: return reader.alike(some_of(pictures), **kwargs)
     known = kwargs.get('constraint') is not None or not getattr(reader, 'can_expect', False)
-    if known or reader.expected is not None or reader.spec.lengths: return reader
+    if known or reader.expected is not None or _knows(reader): return reader
     try: some = some_of(pictures)
     except CaptchaError: return reader   # who reads them will meet it, and say it
     if len(some)<_many: return reader

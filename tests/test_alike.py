@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from captcha_fastai import bulk
-from captcha_fastai.alike import Expected, some_of
+from captcha_fastai.alike import Expected, of_one_kind, some_of
 from captcha_fastai.all import CaptchaError, Reader
 from captcha_fastai.styles import random_style
 from captcha_fastai.synth import captcha_fonts, draw_captchas
@@ -115,7 +115,7 @@ def test_captcha_read_names_it(world, tmp_path):
     assert hint in inside('captcha_read', 'pretrained', folder, '--no-alike').stderr
     for args in ((folder,'--length',4), files[:40]):
         assert not inside('captcha_read', 'pretrained', *args).stderr
-    Reader(reader.model, replace(reader.spec, lengths={4:100})).save(tmp_path/'trained')
+    Reader(reader.model, replace(reader.spec, lengths={4:200})).save(tmp_path/'trained')
     assert not inside('captcha_read', tmp_path/'trained', folder).stderr
 
 def test_many_pictures_are_read_so_unasked(world, tmp_path):
@@ -135,6 +135,25 @@ def test_many_pictures_are_read_so_unasked(world, tmp_path):
     res = inside('captcha_eval', 'pretrained', folder, '--no-alike')
     assert line not in res.stderr and json.loads(res.stdout.splitlines()[-1])['captcha_accuracy']==pytest.approx(
         right(reader.read(files))/120)
+
+def test_labels_that_told_more_than_the_pictures(world):
+    "A reader taught by few labels looks at the pictures as well; by many, or measured as it is, it doesn't"
+    _,files,reader,_ = world
+    def looks(n, **info):
+        made = Reader(reader.model, replace(reader.spec, lengths={4:n-1, 5:1}, info=info))
+        return of_one_kind(made, lambda: iter(files[:50])).expected is not None
+    assert looks(25) and looks(199) and not looks(200) and not looks(25, acceptance=dict(temperature=1.))
+
+def test_what_is_clear_is_believed(world, monkeypatch):
+    "An unusual length weighs where a reading is in doubt, and not where it is clear"
+    _,files,reader,_ = world
+    monkeypatch.setattr('captcha_fastai.reader._clear', .85)   # these pictures are none of the clearest
+    odd = reader.expecting(Expected({}, {3:1000., 5:1000.}))   # nobody has seen four characters
+    plain,strange = ([(o.text,o.confidence) for o in r.read(files)] for r in (reader, odd))
+    clear = [i for i,(_,p) in enumerate(plain) if p>=.87]
+    assert len(clear)>=10
+    for i in clear: assert strange[i][0]==plain[i][0] and strange[i][1]==pytest.approx(plain[i][1], abs=.02)
+    assert [o for o,_ in plain]!=[o for o,_ in strange]
 
 def test_captcha_read_stopped_and_gone_on_with(world, tmp_path, monkeypatch):
     folder,table = world[0],tmp_path/'t.csv'
