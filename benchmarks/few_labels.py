@@ -24,6 +24,7 @@ import numpy as np
 from fastai.basics import set_seed
 from captcha_fastai.adapt import adapt
 from captcha_fastai.crnn import crnn_small
+from captcha_fastai.evidence import cases_apart
 from captcha_fastai.loaders import CaptchaDataLoaders
 from captcha_fastai.learner import captcha_learner, recipe_bs
 from captcha_fastai.metrics import score_texts
@@ -40,7 +41,8 @@ def train(files, texts, chars, weights, seed, whole=False):
     like = data_like(reader_folder(weights)) if weights else {}
     dls = CaptchaDataLoaders.from_lists('.', files, texts, valid_pct=0, bs=recipe_bs(crnn_small, len(files)),
                                         vocab=chars, **like)
-    learn = captcha_learner(dls, crnn_small, pretrained=weights or False)
+    apart = cases_apart(Reader.load(weights), files, texts)[0] if weights else 0   # as captcha_train finds out
+    learn = captcha_learner(dls, crnn_small, pretrained=weights or False, ignore_case=bool(apart))
     with quiet(learn): learn.fit_recipe(average=False if whole else None)
     return Reader.from_learner(learn, check=0)
 

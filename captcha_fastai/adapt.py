@@ -177,22 +177,27 @@ class _Steps:
     def read(self, folder, files):
         "What the reader in a folder reads, told what is known; the pictures are of one kind, and it expects as much"
         reader = Reader.load(folder, arch=self.arch)
-        chars = ''.join(c for c in self.chars if c in reader.vocab)
+        both = {o for c in self.chars for o in ((c,c.lower(),c.upper()) if self.ignore_case else (c,))}
+        chars = ''.join(sorted(c for c in both if c in reader.vocab))
         constraint = told(reader, self.length, chars, self.pattern)
         if reader.can_expect: reader = reader.alike(files, constraint=constraint)
         return reader.read(files, skip_bad=True, constraint=constraint)
 
+    def as_labelled(self, text):
+        "A reading in the case of the labels"
+        return ''.join(c if c in self.chars or c.swapcase() not in self.chars else c.swapcase() for c in text)
+
     def labels(self, folder, files):
         "Pairs of file and pseudo-label, and what can't be read"
         readings = self.read(folder, files)
-        pairs = [(o.file,o.text) for o in pseudo_labels(readings, self.sure)]
+        pairs = [(o.file,self.as_labelled(o.text)) for o in pseudo_labels(readings, self.sure)]
         return pairs,[o.error for o in readings if o.error]
 
     def teacher(self, start, files, known, texts, test):
         "Who reads for the first round: who hasn't seen the labels, if it reads them; else one trained on them"
         right = 0.
         if start and known and test:
-            right = np.mean([o.text==t for o,t in zip(self.read(start, known), texts)])
+            right = np.mean([self.as_labelled(o.text)==t for o,t in zip(self.read(start, known), texts)])
             self.log(f"before any label was learnt, {right:.0%} of the {len(known)} pictures to train on are read "
                      "right")
         if known and (right<.5 or len(self.labels(start, files)[0])<_enough):

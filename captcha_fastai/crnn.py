@@ -113,6 +113,10 @@ def crnn(
     return CRNN(body, neck, nn.Sequential(nn.Dropout(drop), scores))
 
 # %% ../nbs/course/07_crnn.ipynb #2539a41e
+class EitherCase(nn.Module):
+    "`(bs,T,2V)` to `(bs,T,V)`: an id that is written in two ways is as probable as both together"
+    def forward(self, x): return x.unflatten(-1, (2,-1)).logsumexp(-2)
+
 class SkipBiLSTM(nn.Module):
     "Normalised columns beside a `BiLSTM` of them: `(bs,T,n_in)` to `(bs,T,n_in+2*n_hidden)`"
     def __init__(self,
@@ -138,6 +142,7 @@ def crnn_small(
     blocks:tuple=(1,1,1,1),          # Residual blocks of each stage
     n_hidden:int=128,                # Features of each direction of the LSTM
     drop:float=0.1,                  # Dropout before the scores
+    either_case:bool=False,          # Two rows for each id, as small letters and capitals look, whose labels are one?
 )->CRNN:
     "A CRNN of about a million parameters, made for small pictures: the default arch"
     columns = 2*(width or 0)+1 if size[1] else 1
@@ -150,6 +155,7 @@ def crnn_small(
     body = nn.Sequential(*layers)
     h,T = strided(size, steps)
     n = nf*h   # features of a column
-    scores = nn.Linear(n+2*n_hidden, len(vocab))
+    scores = nn.Linear(n+2*n_hidden, len(vocab)*(2 if either_case else 1))
     start_blank(scores, T, width)
-    return CRNN(body, SkipBiLSTM(n, n_hidden), nn.Sequential(nn.Dropout(drop), scores))
+    head = [nn.Dropout(drop), scores, *([EitherCase()] if either_case else [])]
+    return CRNN(body, SkipBiLSTM(n, n_hidden), nn.Sequential(*head))

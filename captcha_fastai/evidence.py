@@ -3,6 +3,7 @@
 `look_before(job, start, pairs, others)` lets the reader that a training starts from read the labelled pictures and
 some of the others, and keeps what it is sure of. `characters_to_learn` names what these sure readings hold and no
 label does. `compare_after` says whether the trained reader reads any of it worse than the one that it started from.
+`cases_apart` finds out whether the labels tell small letters from capitals where the pictures do.
 `overlooked` names what somebody with few labels may not have thought of.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/evidence.html.md"""
@@ -129,6 +130,36 @@ def characters_to_learn(job, before, texts):
     if new: job.log(f"characters that no label has, taken from {pictures}: {_counts(new)}")
     if pairs: job.log(f"lengths that no label has, seen in {pictures}: {_counts(pairs)}")
     return every
+
+# %% ../nbs/library/evidence.ipynb #02c3fdf8
+_shapes = set('abdeghlnqrt')   # letters whose capital has another shape
+
+def _one_case(texts):
+    "Are all letters of the labels small ones, or all capitals?"
+    letters = [c for t in texts for c in t if c.lower()!=c.upper()]
+    return bool(letters) and (all(c.islower() for c in letters) or all(c.isupper() for c in letters))
+
+def cases_apart(
+    reader,   # The one to start from
+    files,    # Labelled pictures
+    texts,    # Their labels
+)->tuple:     # Pictures that show a letter in the case that no label has, and pictures that could; (0,0) where few do
+    "Do the pictures tell small letters from capitals, and the labels don't?"
+    if not _one_case(texts): return 0,0
+    readings = reader.read(list(files)[:200], skip_bad=True)
+    pairs = [(o.text,t) for o,t in zip(readings, texts) if o.text.lower()==t.lower() and _shapes & set(t.lower())]
+    apart = sum(any(a!=b and b.lower() in _shapes for a,b in zip(*o)) for o in pairs)
+    return (apart,len(pairs)) if apart>=_few and apart>=len(pairs)/5 else (0,0)
+
+def take_cases_together(job, start):
+    "Let a training take small letters and capitals for the same, if its labels do and the pictures don't"
+    if job.ignore_case or not start or not _one_case([job.vocab_chars or ''.join(job.texts)]): return
+    apart,n = cases_apart(Reader.load(start, arch=job.arch), [Path(job.root)/f for f in job.files], job.texts)
+    if not apart: return
+    job.ignore_case = True
+    job.log(f"{apart} of {many(n, 'picture')} show letters in the case that no label has: small letters and capitals "
+            "are taken for the same")
+
 
 # %% ../nbs/library/evidence.ipynb #02c3fdf9
 def _slips(texts):

@@ -203,11 +203,13 @@ def _weights_to_begin_with(arch, pretrained):
                            f"give the folder of a saved reader, or leave pretrained out")
     return folder,imagenet
 
-def _begin(arch, pretrained, arch_args):
+def _begin(arch, pretrained, arch_args, ignore_case):
     "The folder of weights to start from or `None`, whether ImageNet's are meant, and the arguments of the arch"
     folder,imagenet = _weights_to_begin_with(arch, pretrained)
     theirs = saved_spec(folder).arch_args if folder else {}
-    if arch_args is None: return folder,imagenet,dict(theirs)
+    if arch_args is None:
+        either = folder and ignore_case and 'either_case' in signature(arch).parameters
+        return folder,imagenet,dict(theirs) | (dict(either_case=True) if either else {})
     arch_args = plain_args(arch_args)
     if pretrained is None and arch_args!=theirs: folder = None   # another model was asked for
     return folder,imagenet,arch_args
@@ -279,7 +281,7 @@ def captcha_learner(
         raise CaptchaError(f"{name} doesn't say how to decode an output; give a TextLoss, as CTCLoss()")
     if metrics is None: metrics = [captcha_accuracy.new(), char_accuracy.new()]
     check_metrics(metrics, loss_func)
-    folder,imagenet,arch_args = _begin(arch, pretrained, arch_args)
+    folder,imagenet,arch_args = _begin(arch, pretrained, arch_args, ignore_case)
     spec = _spec(dls, arch, arch_args)
     make = partial(arch, pretrained=True) if imagenet else arch
     model,started = _model(spec, make, folder, pretrained is not None, ignore_case)

@@ -41,7 +41,8 @@ from .progress import Checkpoint, EpochLines
 from .reader import Reader, check_place, save_reader
 from .patterns import check_pattern
 from .weights import data_like, load_pretrained, reader_folder, saved_spec
-from .evidence import characters_to_learn, compare_after, look_before, many, overlooked, tell_end
+from .evidence import (characters_to_learn, compare_after, look_before, many, overlooked,
+                                     take_cases_together, tell_end)
 
 # %% ../nbs/library/train.ipynb #515357dd
 def _check_folds(job):
@@ -256,6 +257,7 @@ def _train_alone(job, state=None, resume=False):
     "A training on labels, its state kept in the file `state`"
     keep = state and Checkpoint(state, resume)
     start = job.start()
+    take_cases_together(job, start)
     dls = _load(job, job.root, job.files, job.texts, start)
     left_out = [o[-1] for o in dls.report.left_out]
     learn,more = _learner(job, dls, start),[]
@@ -302,6 +304,7 @@ def _train_adapted(job, work=None):
     job.log(str(dls.report))
     _tell_limits(job, dls)
     start,known = job.start(),[t for _,t in train+valid]
+    take_cases_together(job, start)
     before = look_before(job, start, [*valid, *train], others) if start else None
     chars = job.vocab_chars or characters_to_learn(job, before, known)
     if not start and job.arch.weights and not job.from_scratch:

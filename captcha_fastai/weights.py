@@ -169,19 +169,28 @@ def _other_channels(t, shape):
     if (t.shape[1],shape[1])==(1,3): return t.repeat(1, 3, 1, 1)/3
     if (t.shape[1],shape[1])==(3,1): return t.sum(1, keepdim=True)
 
-def _carried_rows(old, new, n_old, source):
+def _two_rows(old, res, source):
+    "`res` `(2,V,...)` with a row for each of two ids of `old` `(1,V_old,...)`, or half of one id's probability twice"
+    for i,ids in enumerate(source):
+        if not ids: continue
+        res[:,i] = old[0,[ids[0],ids[-1]]]
+        if len(ids)==1 and res.ndim==2: res[:,i] -= math.log(2)   # of the biases
+    return res.flatten(0,1)
+
+def _carried_rows(old, new, n_old, source, two=False):
     "`new` with the rows of `old` that `source` names for each id, at each position; `None` if they don't match"
     if old.shape[1:]!=new.shape[1:] or old.shape[0]%n_old or new.shape[0]%len(source): return None
     old,res = old.unflatten(0, (-1,n_old)),new.unflatten(0, (-1,len(source))).clone()
+    if two and (len(old),len(res))==(1,2): return _two_rows(old, res, source)
     if old.shape[0]!=res.shape[0]: return None
     for i,ids in enumerate(source):
         if ids: res[:,i] = old[:,ids].mean(1)
     return res.flatten(0,1)
 
-def _carried(name, old, new, rows, n_old, source):
+def _carried(name, old, new, rows, n_old, source, two):
     "What tensor `new` of the model becomes, given `old` of the saved one; `None` if that is of no use"
     if old is None: return None
-    if _has_rows(name, rows): return _carried_rows(old, new, n_old, source)
+    if _has_rows(name, rows): return _carried_rows(old, new, n_old, source, two)
     return old if old.shape==new.shape else _other_channels(old, new.shape)
 
 # %% ../nbs/library/weights.ipynb #2af77c93
@@ -224,9 +233,9 @@ def load_pretrained(
     if there.arch not in (spec.arch, arch.__name__):
         raise CaptchaError(f"{folder} holds weights of {there.arch}, which {spec.arch} can't start from")
     old,new = saved_tensors(folder),model.state_dict()
-    source = _known_ids(spec.vocab, there.vocab, ignore_case)
+    source,two = _known_ids(spec.vocab, there.vocab, ignore_case),bool(spec.arch_args.get('either_case'))
     for k,v in new.items():
-        new[k] = _carried(k, old.get(k), v, arch.rows, len(there.vocab), source)
+        new[k] = _carried(k, old.get(k), v, arch.rows, len(there.vocab), source, two)
         if new[k] is None: raise _misfit(folder, there, spec, k)
     model.load_state_dict(new)
     known = [bool(o) for o in source[1:]]
