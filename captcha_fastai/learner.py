@@ -316,7 +316,7 @@ def recipe_bs(
 class AverageWithStart(Callback):
     "Ends a training between the weights that it began with and those that it has learnt (Wortsman et al. 2022)"
     def __init__(self,
-        share:float=2/3   # How far to go from the old weights to the new: 0 to 1
+        share:float=.5   # How far to go from the old weights to the new: 0 to 1
     ):
         self.share = share
     def before_fit(self): self.first = {k:v.detach().clone() for k,v in get_model(self.model).state_dict().items()}
