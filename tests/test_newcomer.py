@@ -268,3 +268,26 @@ def test_annotate_says_what_is_odd(reader, tmp_path, text, why):
     assert f"'{text}' is not what you said of the texts: {why}" in said
     _,said = label(pics, ['2\u200b34'])
     assert 'U+200B (zero width space)' in said
+
+# Labels in small letters, pictures in both cases
+
+@pytest.mark.parametrize('chars,lost', [('ABDEGHNRQabdeghnrq', True), ('abdeghnrq', False)])
+def test_labels_that_lost_the_case(tmp_path, chars, lost):
+    "Pictures show capitals and labels don't: it is said, letters keep both their shapes, and proposals become labels"
+    pics,texts = counted(tmp_path, 60, 4, chars, 7)
+    write_labels(pics/'labels.csv', [(k,v.lower()) for k,v in texts.items()][:20])
+    said = []
+    made = train_reader(pics/'labels.csv', None, valid_pct=0, log=said.append, yes=True)
+    line = 'show letters in the case that no label has: small letters and capitals are taken for the same'
+    assert any(line in o for o in said)==lost and made.reader.spec.arch_args.get('either_case', False)==lost
+    assert set(made.reader.vocab.chars)<=set(chars.lower())
+    more = train_reader(pics/'labels.csv', None, valid_pct=0, log=said.append, yes=True, unlabelled=pics, chars='auto')
+    assert set(more.reader.vocab.chars)<=set(chars.lower())
+    assert any(o['step'].startswith('round') for o in more.figures['steps'])
+
+def test_labels_that_tell_the_case_are_left_alone(tmp_path):
+    pics,texts = counted(tmp_path, 20, 4, 'ABDEGHNRQabdeghnrq', 7)
+    write_labels(pics/'labels.csv', texts.items())
+    said = []
+    made = train_reader(pics/'labels.csv', None, valid_pct=0, log=said.append, yes=True)
+    assert not any('case' in o for o in said) and 'either_case' not in made.reader.spec.arch_args
