@@ -31,6 +31,7 @@ Modules:
 - `captcha_fastai.edits`: How far a reading is from the truth, and which character was taken for which
 - `captcha_fastai.evaluate`: Tables of predictions judged: accuracy with intervals, paired tests, slices, and how far to trust a confidence
 - `captcha_fastai.evidence`: Is a trained reader better than the one that it started from, and what do sure readings show that labels do not?
+- `captcha_fastai.expected`: What texts of one kind are made of, as far as readings of some pictures show, and when to look
 - `captcha_fastai.exported`: An exported folder read in Python as a saved reader is, without torch
 - `captcha_fastai.faults`: Small learners that work, and twenty-six ways to break them, to see what each fault does and who finds it
 - `captcha_fastai.fields`: Which pixels a cell of a map can see: receptive fields, from kernels, strides and paddings

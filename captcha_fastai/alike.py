@@ -1,8 +1,7 @@
 """Pictures of one kind tell of each other: which characters to expect in them, and how many
 
 `reader.alike(pictures)` is the same reader for pictures of one kind: it reads some of them, and expects the characters
-and lengths that it finds. `reader.expecting(expected)` is one that expects what was found before. `of_one_kind` decides
-for a command whether pictures are read so.
+and lengths that it finds. `reader.expecting(expected)` is one that expects what was found before.
 
 Nothing is forbidden: a character that was seen nowhere is read where a picture shows it clearly.
 
@@ -14,92 +13,32 @@ Docs: https://captcha-fastai.github.io/captcha_fastai/library/alike.html.md"""
 __all__ = []
 
 # %% ../nbs/library/alike.ipynb #a11ce003
-import math
-from collections import Counter
 from copy import copy, deepcopy
 from functools import partial
-from itertools import islice
-from typing import NamedTuple
 
 import torch
 from fastcore.basics import patch
 
-from .core import CaptchaError
-from .pictures import one_picture
+from .expected import Expected, check_expects, look
 from .reader import Reader
 
 
-# %% ../nbs/library/alike.ipynb #a11ce007
-_few = .5       # of each character and each length, added to what was counted
-_enough = .25   # of what a usual character counts: one that counts so much is as usual as any
-
-class Expected(NamedTuple):
-    "What texts of one kind are made of, as far as readings show"
-    chars:dict     # Character to how often it was read, each reading counted as much as it is sure
-    lengths:dict   # The same of lengths
-
-    @classmethod
-    def of(cls, readings):
-        "What `Reading`s show"
-        chars,lengths = Counter(),Counter()
-        for o in readings:
-            if o.error or o.declined is not None: continue
-            lengths[len(o.text)] += o.confidence
-            for c in o.text: chars[c] += o.confidence
-        return cls(dict(chars), dict(lengths))
-
-    def usual(self, n):
-        "How usual texts of `n` characters are, next to those of the most frequent length"
-        return (self.lengths.get(n, 0)+_few)/(max(self.lengths.values(), default=0)+_few)
-
-    def shares(self, vocab):
-        "The share of each character of `vocab`, as far as it is rare"
-        counts = [self.chars.get(c, 0)+_few for c in vocab.chars]
-        usual = sum(o*o for o in counts)/sum(counts)   # of whom one meets
-        counts = [min(o, _enough*usual) for o in counts]
-        return [o/sum(counts) for o in counts]
-
-
 # %% ../nbs/library/alike.ipynb #a11ce00a
-_rare,_common = -3.,1.5   # nats that a character can lose and gain
-
-def _bias(expected, vocab):
-    "Nats to add to the score of each class, `(V,)`; the first is no character"
-    n = len(vocab.chars)
-    return torch.tensor([0., *(min(max(math.log(n*o), _rare), _common) for o in expected.shares(vocab))])
-
 def _plus(bias, model, inputs, out): return out+bias   # a forward hook
 
 
-# %% ../nbs/library/alike.ipynb #a11ce017
-def some_of(
-    pictures,       # A function that gives an iterator of them
-    most:int=500,   # About so many
-)->list:            # Evenly out of all, and never more than twice as many
-    "Some of the pictures; the others are not kept in memory"
-    n = sum(1 for _ in pictures())
-    return list(islice(pictures(), 0, None, max(1, n//most)))
-
-
 # %% ../nbs/library/alike.ipynb #a11ce00c
-def _check(reader):
-    if not reader.can_expect:
-        raise CaptchaError(f"{reader.spec.arch} writes its texts one character after the other, and can't be told "
-                           "what to expect; a reader of another arch can, or give length and chars")
-    if reader.expected is not None:
-        raise CaptchaError("this reader expects something already; give the one that it was made of")
-
 @patch
 def expecting(self:Reader,
     expected:Expected,   # What `reader.alike(pictures).expected` was
 )->Reader:               # The same reader, but for what it expects
     "A reader that expects texts of these characters and lengths"
-    _check(self)
-    chars,lengths = expected
+    check_expects(self)
     res = copy(self)
-    res.expected = Expected(chars, {int(k):v for k,v in lengths.items()})   # keys that went through JSON are texts
+    res.expected = Expected.kept(*expected)
     res._fast = deepcopy(self._fast)
-    res._fast.register_forward_hook(partial(_plus, _bias(expected, self.vocab).to(self.device)))
+    bias = torch.tensor(res.expected.nats(self.vocab), device=self.device)
+    res._fast.register_forward_hook(partial(_plus, bias))
     return res
 
 @patch
@@ -110,34 +49,5 @@ def alike(self:Reader,
     **kwargs             # For `read`: what is known of the texts
 )->Reader:               # The same reader, but for what it expects
     "A reader for pictures of one kind: it expects the characters and lengths that it finds in them"
-    if rounds<1: raise CaptchaError(f"rounds must be at least 1, not {rounds}")
-    _check(self)
-    pictures,res = [pictures] if one_picture(pictures) else list(pictures),self
-    some = some_of(lambda: pictures, most)
-    for _ in range(rounds): res = self.expecting(Expected.of(res.read(some, **dict(skip_bad=True) | kwargs)))
-    return res
+    return look(self, pictures, most, rounds, **kwargs)
 
-# %% ../nbs/library/alike.ipynb #a11ce0d2
-_many,_taught = 50,200   # pictures that tell of each other; labels that have told more
-
-def _knows(reader):
-    "Has it learnt from many labels, or been measured as it is?"
-    return sum((reader.spec.lengths or {}).values())>=_taught or 'acceptance' in (reader.spec.info or {})
-
-def of_one_kind(
-    reader,              # A `Reader`, or what reads as one does
-    pictures,            # A function that gives an iterator of paths
-    log=None,            # Told of it
-    asked:bool=False,    # Did somebody say that they are of one kind?
-    **kwargs             # For `read`: what is known of the texts
-):                       # A reader
-    "`reader.alike` if asked, or for many pictures, unless many labels or somebody told the reader of their texts"
-    if asked: return reader.alike(some_of(pictures), **kwargs)
-    known = kwargs.get('constraint') is not None or not getattr(reader, 'can_expect', False)
-    if known or reader.expected is not None or _knows(reader): return reader
-    try: some = some_of(pictures)
-    except CaptchaError: return reader   # who reads them will meet it, and say it
-    if len(some)<_many: return reader
-    if log: log('the pictures are taken to be of one kind, and tell which characters and lengths to expect; '
-                '--no-alike reads each by itself')
-    return reader.alike(some, **kwargs)

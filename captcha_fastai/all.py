@@ -4,6 +4,7 @@ Each imports only from those above it in this list. The first part reads, and im
 nor pandas."""
 from captcha_fastai.core import *
 from captcha_fastai.pictures import *
+from captcha_fastai.expected import *
 from captcha_fastai.batches import *
 from captcha_fastai.portable_read import *
 from captcha_fastai.files import *

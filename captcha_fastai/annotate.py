@@ -30,7 +30,8 @@ from .core import CaptchaError, is_invisible, norm_text
 from .pictures import PictureError, open_picture, picture_files
 from .files import atomic_write
 from .labels import one_text_each, read_labels
-from .alike import of_one_kind
+import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
+from .expected import of_one_kind
 from .synth import not_in_names
 
 # %% ../nbs/library/annotate.ipynb #5edb8086

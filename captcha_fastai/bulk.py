@@ -18,12 +18,14 @@ import json
 import os
 import shutil
 from array import array
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from fastcore.basics import chunked
 
 from .core import CaptchaError, norm_text
+from .expected import Expected, of_one_kind
 from .pictures import is_picture_name, place_of, walk_pictures
 from .files import WorkFolder, atomic_write, named_oserror
 from .formats import check_name, open_table, table_format
@@ -185,9 +187,8 @@ def for_this_kind(
     asked:bool=False,    # Did somebody say that they are of one kind?
     **kwargs             # For `read`: what is known of the texts
 ):                       # A reader
-    "`alike.of_one_kind`; after a stop it expects what it expected before, whatever pictures have come or gone"
-    if not reader.can_expect and not asked: return reader   # an exported one: no torch is needed
-    from captcha_fastai.alike import Expected, of_one_kind
+    "`of_one_kind`; after a stop it expects what it expected before, whatever pictures have come or gone"
+    if not hasattr(reader, 'expecting'): import_module('captcha_fastai.alike')   # brings it, and torch is there
     was = begun_with(table)
     if was is None: return of_one_kind(reader, lambda: expand_pictures(pictures), log, asked, **kwargs)
     if not was.get('expected'): return reader

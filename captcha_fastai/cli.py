@@ -125,7 +125,7 @@ def _load(reader, arch):
     from captcha_fastai.exported import ExportedReader, is_exported
     reader = _place(reader)
     if is_exported(reader): return ExportedReader(reader)
-    from captcha_fastai.reader import Reader
+    from captcha_fastai.alike import Reader   # which can expect something
     return Reader.load(reader, arch=_arch(arch))
 
 def _check_alike(alike, no_alike):
@@ -204,7 +204,6 @@ def captcha_eval(
     _check_alike(alike, no_alike)
     for name,file in dict(csv=csv, report=report).items():
         if file: check_new_csv(file, resume=False, name=name)
-    _check_exported(reader, alike=alike)
     reader = _load(reader, arch)
     if fold_case and chars: chars = ''.join(sorted(_both_cases(chars, reader.vocab)))
     constraint = options_constraint(reader, length, chars, pattern, lexicon, check)
@@ -256,9 +255,7 @@ def _new_table(csv, out):
 def _made(reader, arch, accept, expected=None):
     "A reader, and the confidence from which it answers"
     made = _load(reader, arch)
-    if expected is not None:
-        import_module('captcha_fastai.alike')
-        made = made.expecting(expected)
+    if expected is not None: made = made.expecting(expected)
     return made.accepting(accept)[:2] if accept is not None else (made,0.)
 
 @command('bulk')
@@ -291,7 +288,7 @@ def captcha_read(
     table,ending = _new_table(csv, out)
     if ray: import_module('captcha_fastai.cluster').check_ray(ray, table)
     reader = _place(reader)
-    _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept, alike=alike)
+    _check_exported(reader, details=details, letter_confidence=letter_confidence, accept=accept)
     made,bar = _made(reader, arch, accept)
     files = None if '-' in pictures else expand_pictures(pictures)
     if bar: min_confidence = max(bar, min_confidence)

@@ -18,6 +18,7 @@ import importlib.util
 import json
 import math
 import os
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ import numpy as np
 from . import portable_read
 from .batches import one_shape, opened_ahead, worked_ahead
 from .core import CaptchaError, Vocab, norm_text
+from .expected import Expected, check_expects, look
 from .files import file_sha256
 from .patterns import pattern_rows, trie_rows
 from .pictures import PictureError, one_picture, open_picture
@@ -125,10 +127,31 @@ def _cores():
     return min(there, 8)   # each holds a batch, and what the network makes of it
 
 # %% ../nbs/library/exported.ipynb #55b80570
+class _Expecting(portable_read.Reader):
+    "The same network, but for what is expected of its texts"
+    def run(self, i, **inputs):
+        "Its log-probabilities, with what each character is worth more or less"
+        out = super().run(i, **inputs)+self.nats
+        return out-np.logaddexp.reduce(out, -1, keepdims=True)
+
+    def usual(self, ids): return 0. if ids is None else self.expected.usual(len(ids))
+
+    def answers(self, xs, rule=None):
+        "As without, but for what is sure, and what is the best at four sizes"
+        ids,score,out = self.found(xs, rule)
+        if any(o is None for o in ids): raise ValueError('the model has no room for a text that is allowed')
+        sure = [self.expected.sure(len(o), math.exp(min(s, 0.))) for o,s in zip(ids, score)]
+        unsure = [i for i,p in enumerate(sure) if self.sizes and not p>self.sizes]
+        if not unsure: return ids,score,out
+        texts = [ids[i] for i in unsure]
+        better = portable_read.over_sizes(self, xs[unsure], rule, texts, out[unsure], self.usual)
+        for i,*o in zip(unsure, *better): ids[i],score[i] = o
+        return ids,score,out
+
 class ExportedReader:
     "Reads pictures by an exported folder, as `Reader` does by a saved one; imports no torch"
     opening_threads = 4   # Threads that open pictures while the model runs
-    can_expect = False    # There is no `alike` here
+    expected = None       # What texts are made of, where `alike` has looked
     def __init__(self,
         folder:str|Path,   # That `export_reader` made
         threads:int=0,     # That compute; if 0 what OMP_NUM_THREADS says, or one for each core, 8 at most
@@ -145,7 +168,31 @@ class ExportedReader:
         if self.info['loss']=='CTCLoss': self.net.search = _sure_first
         self.vocab,self.folder = Vocab(self.info['chars']),Path(folder)
         lengths = {int(k):v for k,v in self.info['lengths'].items()}
-        self.spec = SimpleNamespace(lengths=lengths, info=self.info['facts'])   # what the commands ask of a reader's
+        facts = dict(arch=self.info['arch'], lengths=lengths, info=self.info['facts'])
+        self.spec = SimpleNamespace(**facts)   # what the commands ask of a reader's
+
+    @property
+    def can_expect(self): return self.info['loss']!='TokenLoss'   # that one writes by itself
+
+    def expecting(self,
+        expected:Expected,   # What `alike` has found, here or in torch
+    ):                       # The same reader, but for what it expects
+        "A reader that expects texts of these characters and lengths"
+        check_expects(self)
+        res,net = copy(self),copy(self.net)
+        res.expected = net.expected = Expected.kept(*expected)
+        net.__class__,net.nats = _Expecting,np.array(res.expected.nats(self.vocab))
+        res.net = net
+        return res
+
+    def alike(self,
+        pictures,        # What `read` takes, several of one kind
+        most:int=500,    # Pictures to look at, about
+        rounds:int=2,    # Times to look
+        **kwargs         # For `read`: what is known of the texts
+    ):                   # The same reader, but for what it expects
+        "A reader for pictures of one kind, as `Reader.alike`"
+        return look(self, pictures, most, rounds, **kwargs)
 
     def __repr__(self): return f"ExportedReader({self.info['arch']}, {len(self.vocab.chars)} characters, {self.folder})"
 

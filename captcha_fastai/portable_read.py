@@ -191,14 +191,13 @@ def other_sizes(xs):
     "`(...,c,h,w)` bytes narrower, wider, and smaller on paper in the mean colour of their borders"
     h,w = xs.shape[-2:]
     narrow,wide = (resampled(xs, h, on_steps(w, *o)) for o in [(5,6),(6,5)])
-    small = resampled(xs, h-h//12*2, narrow.shape[-1])
-    return narrow,wide,laid(small, h, narrow.shape[-1], h//12)
-def over_sizes(reader, xs, rule, ids, out):
-    "Of texts of four sizes the most probable: ids, log-probabilities"
+    return narrow,wide,laid(resampled(xs, h-h//12*2, narrow.shape[-1]), h, narrow.shape[-1], h//12)
+def over_sizes(reader, xs, rule, ids, out, usual=lambda ids: ids is not None):
+    "Of texts of four sizes the most probable: ids, log-probabilities; a size may have no room for what is allowed"
     found = [(ids,None,out), *(reader.found(o, rule) for o in other_sizes(xs))]
     each = np.mean([[np.exp(ctc_log_prob(lp, padded(o)).clip(max=0)) for o,*_ in found] for *_,lp in found], 0)
-    each[[[o is None for o in ids] for ids,*_ in found]] = 0   # that size has no room for what is allowed
-    return [found[k][0][i] for i,k in enumerate(each.argmax(0))],np.log(each.max(0).clip(1e-300))
+    best = (each*[[usual(o) for o in ids] for ids,*_ in found]).argmax(0)
+    return [found[k][0][i] for i,k in enumerate(best)],np.log(each[best,range(len(best))].clip(1e-300))
 
 # %% ../nbs/library/portable_read.ipynb #e34853a5
 class Reader:

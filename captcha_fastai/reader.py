@@ -251,14 +251,12 @@ def _look_closer(self:Reader, xs, answers, widths, constraint):
     def at(o, w): return o._replace(span=tuple(round(e*w/xs.shape[-1], 1) for e in o.span))
     return [(tuple(at(o, w) for o in c.chars), c.n_best) for c,w in zip(closer, widths)]
 
-_clear = .95   # what is read with so much confidence is believed, however unusual its length
-
 @patch
 def _sure_answers(self:Reader, xs, half, constraint):
     "Text and probability of each picture; what it isn't sure of is read again, in float32 and at other sizes"
     found = self._found(xs, half, constraint)
     answers = self._told(found, constraint)
-    def sure(text, p): return p if p>=_clear else p*self._usual(text)
+    def sure(text, p): return p if self.expected is None else self.expected.sure(len(text), p)
     def below(least): return [i for i,o in enumerate(answers) if not sure(*o)>least]
     if half and (unsure := below(self.sure)):
         for i,o in zip(unsure, self._answers(xs[unsure], False, constraint)): answers[i] = o

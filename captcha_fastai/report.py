@@ -22,7 +22,8 @@ from .labels import load_labels
 from .label_errors import load_corrected
 from .metrics import score_texts
 from .reader import Reader
-from .alike import of_one_kind
+import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
+from .expected import of_one_kind
 from .synth import save_captchas
 from .vision import CaptchaImage, result_title
 

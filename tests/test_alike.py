@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from captcha_fastai import bulk
-from captcha_fastai.alike import Expected, of_one_kind, some_of
+from captcha_fastai.expected import Expected, of_one_kind, some_of
 from captcha_fastai.all import CaptchaError, Reader
 from captcha_fastai.styles import random_style
 from captcha_fastai.synth import captcha_fonts, draw_captchas
@@ -147,7 +147,7 @@ def test_labels_that_told_more_than_the_pictures(world):
 def test_what_is_clear_is_believed(world, monkeypatch):
     "An unusual length weighs where a reading is in doubt, and not where it is clear"
     _,files,reader,_ = world
-    monkeypatch.setattr('captcha_fastai.reader._clear', .85)   # these pictures are none of the clearest
+    monkeypatch.setattr('captcha_fastai.expected._clear', .85)   # these pictures are none of the clearest
     odd = reader.expecting(Expected({}, {3:1000., 5:1000.}))   # nobody has seen four characters
     plain,strange = ([(o.text,o.confidence) for o in r.read(files)] for r in (reader, odd))
     clear = [i for i,(_,p) in enumerate(plain) if p>=.87]
@@ -230,6 +230,35 @@ def test_neither_saved_nor_exported(world, tmp_path):
     for how in (lambda: world[3].save(tmp_path/'r'), lambda: export_reader(world[3], tmp_path/'r')):
         with pytest.raises(CaptchaError, match='what `alike` found'): how()
     assert not list(tmp_path.iterdir())
+
+def test_exported_readers_expect_as_much(world, tmp_path):
+    "A folder gives the same texts by the saved reader and by the exported one, in Python and by commands"
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    from captcha_fastai.exported import ExportedReader
+    from captcha_fastai.portable import write_export
+    folder,files,reader,alike = world
+    (tmp_path/'out').mkdir()
+    write_export(reader, tmp_path/'out')
+    exported = ExportedReader(tmp_path/'out')
+    want = alike.read(files)
+    for made in (exported.alike(files), exported.expecting(alike.expected)):
+        got = made.read(files)
+        assert [o.text for o in got]==[o.text for o in want]
+        assert [o.confidence for o in got]==pytest.approx([o.confidence for o in want], abs=1e-3)
+        with pytest.raises(CaptchaError, match='expects something already'): made.alike(files)
+    assert exported.expected is None and [o.text for o in exported.read(files)]==[o.text for o in reader.read(files)]
+    rule = dict(length=4, chars='0123456789ab')
+    told = [r.alike(files, constraint=r.constraint(**rule)).read(files, constraint=r.constraint(**rule))
+            for r in (reader, exported)]
+    assert [o.text for o in told[0]]==[o.text for o in told[1]]
+    for how in ((), ('--no-alike',), ('--alike',)):
+        a,b = (inside('captcha_read', r, folder, *how) for r in ('pretrained', tmp_path/'out'))
+        assert [o.split('\t')[:2] for o in a.stdout.splitlines()]==[o.split('\t')[:2] for o in b.stdout.splitlines()]
+        assert a.stderr==b.stderr
+    a,b = (inside('captcha_eval', r, folder) for r in ('pretrained', tmp_path/'out'))
+    figures = [json.loads(o.stdout.splitlines()[-1])['captcha_accuracy'] for o in (a, b)]
+    assert figures[0]==figures[1]==pytest.approx(right(want)/120)
 
 def test_who_teaches_itself_expects_as_much(world, tmp_path):
     "A training on unlabelled pictures takes its labels from the reader for their kind"
