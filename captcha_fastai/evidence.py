@@ -154,7 +154,9 @@ def cases_apart(
 def take_cases_together(job, start):
     "Let a training take small letters and capitals for the same, if its labels do and the pictures don't"
     if job.ignore_case or not start or not _one_case([job.vocab_chars or ''.join(job.texts)]): return
-    apart,n = cases_apart(Reader.load(start, arch=job.arch), [Path(job.root)/f for f in job.files], job.texts)
+    try: reader = Reader.load(start, arch=job.arch)
+    except CaptchaError: return   # what doesn't fit is told by who puts the weights into the model
+    apart,n = cases_apart(reader, [Path(job.root)/f for f in job.files], job.texts)
     if not apart: return
     job.ignore_case = True
     job.log(f"{apart} of {many(n, 'picture')} show letters in the case that no label has: small letters and capitals "
