@@ -47,7 +47,7 @@ class Recipe:
     wd:float=None        # Weight decay; fastai's .01 if `None`
     pct_start:float=.25  # Share of the training in which the learning rate rises
     steps:int=0          # Batches at least, however few the pictures: epochs are added
-    average_below:int=0  # With fewer pictures, end between the weights at the start and those at the end
+    average_below:int=0  # With fewer pictures, end halfway between the weights at the start and those at the end
 
 # %% ../nbs/library/archs.ipynb #62f8a51b
 def split_at_rows(

@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 from array import array
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +187,6 @@ def for_this_kind(
     **kwargs             # For `read`: what is known of the texts
 ):                       # A reader
     "`of_one_kind`; after a stop it expects what it expected before, whatever pictures have come or gone"
-    if not hasattr(reader, 'expecting'): import_module('captcha_fastai.alike')   # brings it, and torch is there
     was = begun_with(table)
     if was is None: return of_one_kind(reader, lambda: expand_pictures(pictures), log, asked, **kwargs)
     if not was.get('expected'): return reader

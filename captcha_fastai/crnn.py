@@ -113,10 +113,6 @@ def crnn(
     return CRNN(body, neck, nn.Sequential(nn.Dropout(drop), scores))
 
 # %% ../nbs/course/07_crnn.ipynb #2539a41e
-class EitherCase(nn.Module):
-    "`(bs,T,2V)` to `(bs,T,V)`: an id that is written in two ways is as probable as both together"
-    def forward(self, x): return x.unflatten(-1, (2,-1)).logsumexp(-2)
-
 class SkipBiLSTM(nn.Module):
     "Normalised columns beside a `BiLSTM` of them: `(bs,T,n_in)` to `(bs,T,n_in+2*n_hidden)`"
     def __init__(self,
@@ -128,6 +124,11 @@ class SkipBiLSTM(nn.Module):
     def forward(self, x):
         x = self.norm(x.transpose(1,2)).transpose(1,2)  # BatchNorm1d wants (bs, features, T)
         return torch.cat([x, self.lstm(x)], dim=-1)
+
+# %% ../nbs/course/07_crnn.ipynb #7e17e002
+class EitherCase(nn.Module):
+    "`(bs,T,2V)` to `(bs,T,V)`: an id written in two ways is as probable as both together"
+    def forward(self, x): return x.unflatten(-1, (2,-1)).logsumexp(-2)
 
 # %% ../nbs/course/07_crnn.ipynb #6cc94776
 @captcha_arch(Recipe(epochs=16, lr=3e-3, bs=32, pct_start=.1),
@@ -142,7 +143,7 @@ def crnn_small(
     blocks:tuple=(1,1,1,1),          # Residual blocks of each stage
     n_hidden:int=128,                # Features of each direction of the LSTM
     drop:float=0.1,                  # Dropout before the scores
-    either_case:bool=False,          # Two rows for each id, as small letters and capitals look, whose labels are one?
+    either_case:bool=False,          # Two rows for each id, a small letter's and a capital's?
 )->CRNN:
     "A CRNN of about a million parameters, made for small pictures: the default arch"
     columns = 2*(width or 0)+1 if size[1] else 1

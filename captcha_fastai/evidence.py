@@ -21,6 +21,7 @@ from pathlib import Path
 from fastai.data.transforms import get_image_files
 from .adapt import pseudo_labels, told
 from .core import CaptchaError
+from .expected import some_of
 from .intervals import wilson
 from .reader import Reader
 
@@ -146,8 +147,9 @@ def cases_apart(
 )->tuple:     # Pictures that show a letter in the case that no label has, and pictures that could; (0,0) where few do
     "Do the pictures tell small letters from capitals, and the labels don't?"
     if not _one_case(texts): return 0,0
-    readings = reader.read(list(files)[:200], skip_bad=True)
-    pairs = [(o.text,t) for o,t in zip(readings, texts) if o.text.lower()==t.lower() and _shapes & set(t.lower())]
+    some = some_of(lambda: zip(files, texts), 200)
+    readings = reader.read([f for f,_ in some], skip_bad=True)
+    pairs = [(o.text,t) for o,(_,t) in zip(readings, some) if o.text.lower()==t.lower() and _shapes & set(t.lower())]
     apart = sum(any(a!=b and b.lower() in _shapes for a,b in zip(*o)) for o in pairs)
     return (apart,len(pairs)) if apart>=_few and apart>=len(pairs)/5 else (0,0)
 

@@ -314,22 +314,17 @@ def recipe_bs(
     return min(arch.recipe.bs, max(4, n//2))
 
 class AverageWithStart(Callback):
-    "Ends a training between the weights that it began with and those that it has learnt (Wortsman et al. 2022)"
-    def __init__(self,
-        share:float=.5   # How far to go from the old weights to the new: 0 to 1
-    ):
-        self.share = share
+    "Ends a training halfway between the weights that it began with and those that it has learnt (Wortsman et al. 2022)"
     def before_fit(self): self.first = {k:v.detach().clone() for k,v in get_model(self.model).state_dict().items()}
     def after_train(self):
         if self.epoch<self.n_epoch-1: return
         model = get_model(self.model)
         now = model.state_dict()
-        model.load_state_dict({k:self.first[k].lerp(v, self.share) if v.is_floating_point() else v
-                               for k,v in now.items()})
+        model.load_state_dict({k:(v+self.first[k])/2 if v.is_floating_point() else v for k,v in now.items()})
     def after_fit(self): self.first = None
 
 def _averages(learn, recipe):
-    "Does a training end between the old weights and the new? With few pictures, whose characters the old ones know"
+    "Does a training end halfway? With few pictures, if the weights to start from know their characters"
     return bool(learn.started) and not learn.started.new and len(learn.dls.train_ds)<recipe.average_below
 
 @patch
@@ -339,7 +334,7 @@ def fit_recipe(self:Learner,
     lr:float=None,        # Likewise
     checkpoint=None,      # File for the state of the training after each epoch, or a `Checkpoint`; none if `None`
     resume:bool=False,    # Go on from the state in `checkpoint`, in the precision that it was begun in?
-    average:bool=None,    # End between the weights at the start and at the end? By the recipe if `None`
+    average:bool=None,    # End halfway between the weights at the start and at the end? By the recipe if `None`
     cbs=None,             # More callbacks
     **kwargs
 ):
