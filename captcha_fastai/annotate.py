@@ -28,11 +28,10 @@ from fastcore.imports import IN_NOTEBOOK
 
 from .core import CaptchaError, is_invisible, norm_text
 from .pictures import PictureError, open_picture, picture_files
-from .files import atomic_write
+from .files import atomic_write, not_in_names
 from .labels import one_text_each, read_labels
 import captcha_fastai.alike  # noqa: F401 (`reader.alike` comes with it)
 from .expected import of_one_kind
-from .synth import not_in_names
 
 # %% ../nbs/library/annotate.ipynb #5edb8086
 def terminal_picture(

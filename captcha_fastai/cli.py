@@ -28,6 +28,7 @@ from .terminal import SomeBad, command, option, say
 
 # %% ../nbs/library/cli.ipynb #c08eff51
 _styles = 'classic, wavy, dots, stripes, outline, crossed, colour'
+_or_any = f'{_styles}; or any: each in a look of its own'
 _classic = '2345678bcdefgmnpwxy'
 
 def _refused(why):
@@ -39,19 +40,20 @@ def captcha_draw(
     n:int, # How many
     out:option('DIR', opt=True, required=True), # Folder to make
     seed:int=42, # Another seed draws others
-    style:Annotated[str, f'One style, or several with commas between: {_styles}']='classic',
+    style:Annotated[str, f'One style, or several with commas between: {_or_any}']='classic',
     chars:str=_classic, # Characters to use
     length:str='5', # Characters a text, as 5 or 4-6
 ):
     "Draw N labelled captchas: the text is the file's name up to the first underscore"
-    from captcha_fastai.core import parse_length
-    from captcha_fastai.synth import save_captchas
     if n<1: raise _refused(f"N must be at least 1, not {n}")
     if not Path(out).name: raise _refused(f"out must name a folder to make, not {out!r}")
     if out=='pretrained': raise _refused("out can't be pretrained, which is the reader in the package; give another")
     if not 0<=seed<2**32: raise _refused(f"seed goes from 0 to {2**32-1}, not {seed}")
-    styles = style.split(',') if ',' in style else style
-    files = save_captchas(n, out, seed=seed, style=styles, chars=chars, length=parse_length(length))
+    how = dict(n=n, out=out, seed=seed, chars=chars, length=import_module('captcha_fastai.core').parse_length(length))
+    if style=='any': files = import_module('captcha_fastai.render').save_looks(**how)
+    else:
+        styles = style.split(',') if ',' in style else style
+        files = import_module('captcha_fastai.synth').save_captchas(**how, style=styles)
     print(f'{len(files)} captchas in {out}')
 
 # %% ../nbs/library/cli.ipynb #981b4e90

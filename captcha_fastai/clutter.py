@@ -153,6 +153,8 @@ def draw_clutter(k, dy, size, gen):
         v,u = (o.to(dev) for o in _rules(k, size, gen, pics))
         at = slot[pics].to(dev)
         plane[at] = torch.maximum(plane[at], torch.maximum(v[:,:,None], u[:,None]))
+    at = slot[some&(k['hard']>.5)].to(dev)
+    plane[at] = (plane[at]>.5).float()
     return [(plane[:n], low.nonzero()[:,0].to(dev)), (plane[n:], high.nonzero()[:,0].to(dev))]
 
 # %% ../nbs/library/clutter.ipynb #8c370d2e
@@ -183,13 +185,15 @@ def _flips(k, pics, size, gen, device):
     return (out-stripes.float()).abs_()
 
 def change_letters(even, odd, k, size, gen):
-    "Dots, grain and flips, in place, on the ink of even and odd letters"
+    "Dots, grain, hard edges and flips, in place, on the ink of even and odd letters"
     dev = even.device
     for name,mask in (('screen', _screen), ('grain', _grain)):
         at = (k[name]>0).nonzero()[:,0]
         if len(at)==0: continue
         m = mask(k, at, size, gen, dev)
         for o in (even,odd): o[at.to(dev)] *= m
+    at = (k['hard']>.5).nonzero()[:,0].to(dev)
+    for o in (even,odd): o[at] = (o[at]>.5).float()
     at = (k['arcs']+k['stripes']>0).nonzero()[:,0]
     if len(at):
         m,to = _flips(k, at, size, gen, dev),at.to(dev)

@@ -58,6 +58,37 @@ def atomic_write(
         tmp.unlink(missing_ok=True)
         raise
 
+# %% ../nbs/library/files.ipynb #b2c1d002
+not_in_names = set('/\\:*?"<>|_.') | set(map(chr, range(32)))  # not in a file name anywhere, or with a meaning there
+
+def _new_folder(out, chars):
+    "Refuse a folder that holds something, and characters that have a meaning in file names"
+    if bad := ', '.join(map(repr, sorted(not_in_names & set(chars)))):
+        raise CaptchaError(f"{bad} cannot be part of a label in a file name: leave it out of chars")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CaptchaError(f'{out} exists and is not an empty folder: choose another, or empty it')
+
+def save_pairs(
+    pairs,           # yields texts and pictures
+    n:int,           # how many they are
+    out:Path,        # folder to write to, new or empty
+    chars:str,       # all characters that may occur
+)->list:             # the paths written, in order
+    "Write pictures as `out/{text}_{i:04d}.png`, all or none; `CaptchaError` as `save_captchas`"
+    _new_folder(out, chars)
+    digits,new = max(4, len(str(n-1))),not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    res = []
+    try:
+        for i,(text,im) in enumerate(pairs):
+            res.append(out/f'{text}_{i:0{digits}d}.png')
+            with named_oserror(res[-1]): im.save(res[-1])
+    except BaseException:   # a text that doesn't fit, a full disk, a stop: the same call draws the same again
+        for o in res: o.unlink(missing_ok=True)
+        if new: out.rmdir()
+        raise
+    return res
+
 # %% ../nbs/library/files.ipynb #d4e5ac93
 def file_sha256(
     file:str|Path,  # Any file that fits in memory

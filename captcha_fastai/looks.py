@@ -28,7 +28,7 @@ OFF = dict(
     stencil=0, screen=0, grain=0,
     shear=0, wave_x=0, wave_x_len=1.8, wave_y=0, wave_y_len=1.2, spray=0, spray_len=.04, jitter=0, slices=0,
     strokes=0, over=0, stroke_px=1.5, straight=0, steep=0, beads=0, follow=0, hlines=0, vlines=0, dots=0, dot_px=1.5,
-    rings=0, specks=0, arcs=0, stripes=0, same=1, many=0,
+    rings=0, specks=0, arcs=0, stripes=0, same=1, many=0, stark=0, hard=0,
     dark=0, paper=255, contrast=255, paper_colour=0, ink_colour=0, inks=0, fade=0, gradient=0, texture=0, two_tone=0,
     frame=0, noise=0, blur=0, small=1, blocky=0, jpeg=0, one_bit=0)
 
@@ -42,7 +42,7 @@ ANY = dict(
     dot_px=(1,1,3), same=(.6,1,1), over=(.5,1,1), dark=(.1,1,1), paper=(1,185,255), contrast=(1,80,255),
     paper_colour=(.4,0,40), ink_colour=(.7,10,140), inks=(.12,1,1), fade=(.05,1,1), frame=(.08,1,2.5),
     gradient=(.2,10,70), texture=(.15,5,30), noise=(.4,1,18), blur=(.4,.3,.9),
-    small=(.1,.5,.8), jpeg=(.3,25,90))
+    small=(.1,.5,.8), jpeg=(.3,25,90), stark=(.08,1,1), hard=(.12,1,1))
 
 FAMILIES = dict(
     plain=dict(),
@@ -67,10 +67,11 @@ FAMILIES = dict(
     tinted=dict(strokes=(1,6,14), stroke_px=(1,.7,1.1), straight=(1,.6,1), steep=(1,.2,.6), over=(.2,1,1), same=(0,0,0),
                 inks=(.8,1,1), paper_colour=(1,20,70), font_mix=(.5,1,1), size_mix=(.7,.1,.3), dots=(.3,20,100)),
     spaced=dict(spread=(1,.1,1), even=(.7,1,1), gap=(1,.1,.8), px=(1,.32,.8), inks=(.6,1,1), contrast=(1,45,255),
-                rotate=(.5,2,25), strokes=(.5,1,5), straight=(.8,1,1), stroke_px=(1,.8,1.4), slant=(.4,-.3,.4)),
+                rotate=(.5,2,40), strokes=(.6,1,6), straight=(.8,1,1), stroke_px=(1,.6,1.4), slant=(.4,-.3,.4),
+                stark=(.4,1,1), hard=(.4,1,1), over=(.7,1,1), shear=(.25,-.3,.3), widen=(.6,.6,1.3)),
     little=dict(px=(1,.24,.5), base=(1,.35,.92), gap=(1,-.02,.9), inks=(.6,1,1), contrast=(1,45,255), font_mix=(.3,1,1),
                 strokes=(.7,1,9), straight=(.9,1,1), stroke_px=(1,.6,1.3), steep=(.3,.2,.6), same=(.3,1,1),
-                over=(.7,1,1), rotate=(.4,2,20), size_mix=(.2,.05,.25)),
+                over=(.7,1,1), rotate=(.4,2,20), size_mix=(.2,.05,.25), stark=(.3,1,1), hard=(.3,1,1)),
     tiny=dict(small=(1,.25,.5), blocky=(.4,1,1), noise=(.4,1,12), blur=(.2,.3,.6), px=(1,.65,.95), one_bit=(.2,1,1),
               gap=(1,0,.2), rotate=(.2,1,8), bold=(1,-.2,.6)),
     one_bit=dict(one_bit=(1,1,1), ink_colour=(0,0,0), paper_colour=(0,0,0), font_mix=(.6,1,1), size_mix=(.5,.05,.25),
@@ -127,7 +128,7 @@ def _tinted(level, strength, gen):
     return (level[...,None]+strength[...,None]*hue).clamp(0, 255)
 
 def _apart(colour, paper, least):
-    "These colours, moved towards black or white where they are less than `least` levels from the paper"
+    "These colours, moved towards black or white where they are less than `least` levels `(n,1,1)` from the paper"
     own,lum = ((o*_luma).sum(-1, keepdim=True) for o in (colour, paper))
     end = torch.where(lum>128, 0., 255.)
     want = lum+least*torch.where(lum>128, -1., 1.)
@@ -146,10 +147,13 @@ def colours(k, L, channels, gen):
     letters = _tinted(ink_level, k['ink_colour'][:,None].expand_as(ink_level), gen)
     share = torch.linspace(0, 1, letters.shape[1])[:,None]*k['fade'][:,None,None]
     faded = letters[:,:1]+(letters[:,1:2]-letters[:,:1])*share
-    letters = _apart(torch.where(own[...,None], letters, faded), paper[:,None], 40)
+    least = torch.where(own, 18., 40.)[...,None]   # where each letter has its ink, some are pale
+    letters = _apart(torch.where(own[...,None], letters, faded), paper[:,None], least)
     mixed = _tinted(255*r[1], 150*r[2], gen)
     mixed = torch.where(k['many'][:,None,None]>.5, mixed, mixed[:,:1])[:,:6]
     clutter = torch.where(k['same'][:,None,None]>.5, letters[:,:1].expand(n, 6, 3), mixed)
+    far = torch.where(level>128, 0., 255.)[:,None,None]
+    clutter = torch.where(k['stark'][:,None,None]>.5, far, clutter)   # black on light paper, white on dark
     under = paper+(letters[:,0]-paper)*(.2+.5*r[0,:,:1])
     under = torch.where(r[1,:,:1]<.3, _tinted(255*r[2,:,0], 100*r[1,:,1], gen), under)
     grey = lambda o: o if channels==3 else (o*_luma).sum(-1, keepdim=True)

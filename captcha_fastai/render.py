@@ -30,10 +30,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.xdg import xdg_cache_home
+from PIL import Image
 
 from .atlas import BORDER, GlyphAtlas, font_files
 from .clutter import change_letters, draw_clutter, draw_paper, noise, slots_of, wear
 from .core import CaptchaError
+from .files import save_pairs
 from .looks import FAMILIES, all_knobs, colours, random_looks
 
 # %% ../nbs/library/render.ipynb #c0cd0251
@@ -411,7 +413,8 @@ def random_batch(
         raise CaptchaError(f'{hi} letters cannot be read in {size[1]} pixels: shorten lengths, or widen size')
     if bad := set(families or ())-set(FAMILIES):
         raise CaptchaError(f"unknown family {min(bad)!r}: choose from {', '.join(FAMILIES)}")
-    names,chars = list(families or FAMILIES),chars or ALNUM
+    names,chars = list(families or FAMILIES),ALNUM if chars is None else chars
+    if not chars: raise CaptchaError('chars is empty: give the characters to draw from')
     gen = torch.Generator().manual_seed(seed)
     which = torch.randint(len(names), (n,), generator=gen)
     k = random_looks(torch.tensor([list(FAMILIES).index(o) for o in names])[which], gen, size[0])
@@ -420,3 +423,27 @@ def random_batch(
     texts = [''.join([chars[j] for j in row[:m]]) for row,m in zip(pick, many)]
     pictures,found = _draw(texts, size, k, atlas or installed_atlas(), channels, gen, device, boxes)
     return Captchas(pictures, texts, found, [names[i] for i in which.tolist()])
+
+# %% ../nbs/library/render.ipynb #a1d0f5b3
+def drawn_looks(
+    n:int,               # How many
+    chars:str=None,      # As in `random_batch`, like the rest
+    lengths:tuple=(4,6),
+    families:list=None,
+    seed:int=0,
+    size:tuple=(50,200),
+    atlas:GlyphAtlas=None,
+    channels:int=3,
+):
+    "Yield `n` pairs of a text and a picture in a random look; picture `i` depends on `seed` and `i` alone"
+    for first in range(0, n, 64):
+        b = random_batch(64, size, chars, lengths, seed*2**24+first, atlas, channels, families, boxes=False)
+        pictures = b.pictures.squeeze(1).numpy() if channels==1 else b.pictures.permute(0, 2, 3, 1).numpy()
+        yield from zip(b.texts[:n-first], map(Image.fromarray, pictures))
+
+def save_looks(n, out, chars=ALNUM, length=(4,6), seed=42):
+    "Write `n` captchas, each in a look of its own; as `synth.save_captchas`"
+    lengths = length if isinstance(length, tuple) else (length,length)
+    atlas = installed_atlas()
+    if set(chars)-set(atlas.chars): atlas = GlyphAtlas.build(chars=chars)
+    return save_pairs(drawn_looks(n, chars, lengths, seed=seed, atlas=atlas), n, Path(out), chars)

@@ -33,7 +33,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from .core import CaptchaError, drawing_order
-from .files import named_oserror
+from .files import save_pairs
 
 # %% ../nbs/library/synth.ipynb #8f03b329
 FONT_DIR = Path(matplotlib.get_data_path())/'fonts'/'ttf'
@@ -412,9 +412,6 @@ def draw_captchas(
     "Draw `n` labelled captchas with random texts; bad arguments raise `CaptchaError` before the first is drawn"
     return list(map(_sampler(chars, length, style, seed), range(n)))
 
-# %% ../nbs/library/synth.ipynb #d7e2a614
-not_in_names = set('/\\:*?"<>|_.') | set(map(chr, range(32)))  # not in a file name anywhere, or with a meaning there
-
 # %% ../nbs/library/synth.ipynb #004936c3
 def save_captchas(
     n:int,                   # how many
@@ -425,21 +422,5 @@ def save_captchas(
     seed:int=42,             # 0 or more
 )->list:                     # the paths written, in order
     "Write captchas as `out/{text}_{i:04d}.png`; `CaptchaError` unless `out` is new or empty and `chars` fit for names"
-    out = Path(out)
-    if bad := ', '.join(map(repr, sorted(not_in_names & set(chars)))):
-        raise CaptchaError(f"{bad} cannot be part of a label in a file name: leave it out of chars")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CaptchaError(f'{out} exists and is not an empty folder: choose another, or empty it')
-    draw,digits,new = _sampler(chars, length, style, seed), max(4, len(str(n-1))), not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    res = []
-    try:
-        for i in range(n):
-            text,im = draw(i)
-            res.append(out/f'{text}_{i:0{digits}d}.png')
-            with named_oserror(res[-1]): im.save(res[-1])
-    except BaseException:   # a text that doesn't fit, a full disk, a stop: the same call draws the same again
-        for o in res: o.unlink(missing_ok=True)
-        if new: out.rmdir()
-        raise
-    return res
+    def pairs(): yield from map(_sampler(chars, length, style, seed), range(n))
+    return save_pairs(pairs(), n, Path(out), chars)

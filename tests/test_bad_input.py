@@ -250,6 +250,11 @@ OPTIONS = {
         '--style':{'baroque':"unknown style 'baroque'", 'classic,,':"unknown style ''", '':'style is empty'},
         '--out':{'':'out is empty', '{good}':'not an empty folder'},
     },
+    ('captcha_draw', '2', '--out', 'NEW', '--style', 'any'):{
+        '--length':{'999':'cannot be read in 200 pixels'},
+        '--chars':{'':'chars is empty', '/':'cannot be part of a label'},
+        '--out':{'{good}':'not an empty folder'},
+    },
     ('captcha_train', '{good}', '--out', 'NEW', '--draw', '2'):{
         '--length':length,
         '--draw':{'0':'--draw must be', 'x':'invalid int'},

@@ -51,6 +51,16 @@ def world(tmp_path_factory):
     assert trained.returncode==0, trained.stderr
     return tmp, drawn, trained
 
+def test_draw_any(tmp_path):
+    "Each captcha in a look of its own; the first are the same, however many there are; signs that are not Latin too"
+    for n in (3, 70):
+        res = run('captcha_draw', n, '--out', tmp_path/str(n), '--style', 'any', '--chars', '2bж', '--length', '3-5')
+        assert res.returncode==0 and f'{n} captchas' in res.stdout, res.stderr
+    few,many = (sorted((tmp_path/str(n)).iterdir(), key=lambda o: o.stem[-4:]) for n in (3, 70))
+    assert len(many)==70 and {len(o.stem)-5 for o in many}=={3, 4, 5}
+    assert [o.name for o in few]==[o.name for o in many[:3]]
+    assert all(a.read_bytes()==b.read_bytes() for a,b in zip(few, many))
+
 def test_draw_and_train(world):
     tmp,drawn,trained = world
     assert len(list((tmp/'drawn').glob('*.png')))==40
