@@ -15,9 +15,12 @@ pytest.importorskip('onnxruntime')
 
 from captcha_fastai.archs import ModelSpec
 from captcha_fastai.core import CaptchaError, Vocab
+from captcha_fastai.exported import ExportedReader
 from captcha_fastai.portable import drawn_pictures
 from captcha_fastai.reader import Reader
 from captcha_fastai.rules import Constraint
+from captcha_fastai.styles import random_style
+from captcha_fastai.synth import captcha_fonts, save_captchas
 from conftest import load_tool, quick_page, run
 
 browser = load_tool('browser')
@@ -240,6 +243,30 @@ def test_files_a_zip_a_folder(page, tmp):
     assert [o[0] for o in rows if 'many.zip' in o[0]]==[f'many.zip/in/{o.name}' for o in names]
     assert page.js("(await import('/js/table.js')).csv([{ name: '=cmd', text: '-1,\"', confidence: .5 }])")==(
         'file,text,confidence\r\n\'=cmd,"\'-1,""",0.5000\r\n')
+
+def test_pictures_of_one_kind(free_width, tmp):
+    "Fifty and more tell of each other, as they do for the commands; not with the box unticked, or where a field is filled"
+    page,one,folder = free_width,ExportedReader(free_width.out),tmp/'kind'
+    style = random_style((12,7), fonts=captcha_fonts())
+    files = save_captchas(54, folder, '0123456789', 4, style, 12)
+    def shown(): return page.js("[...document.querySelectorAll('#rows td.read')].map(o => o.textContent)")
+    alike = [o.text for o in one.alike(files).read(files)]
+    alone = [o.text for o in one.read(files)]
+    assert alike!=alone
+    page.open()
+    assert '54 pictures read as of one kind; ' in page.give(*files)
+    assert [o.replace('(empty)', '') for o in shown()]==alike
+    page.js("document.getElementById('alike').click()")
+    page.chrome.wait("/54 pictures read; /.test(document.getElementById('status').textContent)")
+    assert [o.replace('(empty)', '') for o in shown()]==alone
+    page.js("document.getElementById('alike').click()")
+    page.chrome.wait("/of one kind; /.test(document.getElementById('status').textContent)")
+    page.js("{ const o = document.getElementById('length'); o.value = '4'; "
+            "o.dispatchEvent(new Event('input', { bubbles: true })) }")
+    page.chrome.wait("/54 pictures read; /.test(document.getElementById('status').textContent)")
+    assert [o for o in shown()]==[o.text for o in one.read(files, constraint=one.constraint(4))]
+    page.open()
+    assert '49 pictures read; ' in page.give(*files[:49])
 
 def test_a_dropped_folder(page, tmp):
     page.open()

@@ -1,5 +1,6 @@
 // The exported model, run by onnxruntime-web in this browser; the loading of its files
 import * as ort from '../runtime/ort.wasm.min.mjs'
+import { weighed } from './expected.js'
 import { inflate } from './files.js'
 
 async function fetched(url, progress) {
@@ -52,7 +53,8 @@ export async function answer(reader, pictures) {   // of [{ x, w, h }] of one si
   const each = out.data.length / pictures.length
   const parts = pictures.map((_, i) => out.data.subarray(i * each, (i + 1) * each))
   if (reader.nets[1]) return parts.map(data => ({ data, dims: out.dims.slice(1) }))
-  return parts.map(o => rowsOf(o, out.dims[2]))
+  const rows = parts.map(o => rowsOf(o, out.dims[2]))
+  return reader.nats ? rows.map(o => o.map(row => weighed(row, reader.nats))) : rows
 }
 
 export async function whatFollows(reader, texts, memory) {   // of ids, all of one length: rows of V for each step

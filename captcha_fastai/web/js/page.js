@@ -1,6 +1,7 @@
 // The page: pictures come in, are read one after the other, and are shown
 import { showCloser } from './closer.js'
 import { search, textOf } from './decode.js'
+import { canExpect, expecting, someOf } from './expected.js'
 import { fromDrop, fromFiles, fromUrls } from './files.js'
 import { lettersOf } from './letters.js'
 import { answer, loadReader } from './net.js'
@@ -9,12 +10,13 @@ import { rule } from './rules.js'
 import { overSizes } from './sizes.js'
 import { csv, download, fillRow, newRow } from './table.js'
 
-const at = id => document.getElementById(id), BATCH = 4
+const at = id => document.getElementById(id), BATCH = 4, FIELDS = ['length', 'chars', 'pattern']
 const say = (text, wrong = false) => {
   at('status').textContent = text
   at('status').classList.toggle('wrong', wrong)
 }
 let items = [], known, shown, round = 0   // pictures in order; the rule; the one that is looked at; counts starts anew
+let current   // the reader, with what it expects of the pictures that are there
 
 let loaded = 0
 export const ready = loadReader(n => { loaded += n; say(`Loading the reader: ${(loaded / 1e6).toFixed(1)} MB …`) })
@@ -23,17 +25,18 @@ export async function readBlobs(blobs, rule) {   // { text, confidence, ids, sai
   const reader = await ready, res = []
   const open = async o => ({ picture: modelPixels(await openPicture(o), reader) })
   for (const o of blobs) res.push(await open(o).catch(error => ({ error })))
-  return readOpened(res, rule)
+  return readOpened(await ready, res, rule)
 }
 
-async function readOpened(opened, rule) {
-  const reader = await ready, groups = Map.groupBy(opened.filter(o => o.picture), o => o.picture.w)
+async function readOpened(reader, opened, rule) {
+  const groups = Map.groupBy(opened.filter(o => o.picture), o => o.picture.w)
   for (const group of groups.values()) {
     const said = await answer(reader, group.map(o => o.picture))
     for (const [i, o] of group.entries()) {
       try {
         let { ids, score } = await search(reader, said[i], rule)
-        if (reader.other_sizes && !(Math.exp(score) > reader.other_sizes))
+        const sure = Math.min(1, Math.exp(score))
+        if (reader.other_sizes && !((reader.sure?.(ids, sure) ?? sure) > reader.other_sizes))
           ({ ids, score } = await overSizes(reader, o.picture, said[i], ids, rule))
         Object.assign(o, { ids, said: said[i], text: textOf(reader, ids), confidence: Math.min(1, Math.exp(score)) })
       } catch (error) { o.error = error }
@@ -66,10 +69,11 @@ async function opened(item) {
   } catch (e) { item.error = e.message }
 }
 
-async function readBatch(batch, mine) {
+async function readBatch(batch, mine, reader) {
   const start = performance.now()
   for (const o of batch) if (!o.picture && !o.error) await opened(o)
-  const good = batch.filter(o => o.picture), answers = await readOpened(good.map(o => ({ picture: o.picture })), known)
+  const good = batch.filter(o => o.picture)
+  const answers = await readOpened(reader, good.map(o => ({ picture: o.picture })), known)
   if (mine !== round) return   // another rule, or other pictures, since
   good.forEach((o, i) => {
     const { text, confidence, ids, said, error } = answers[i]
@@ -81,26 +85,37 @@ async function readBatch(batch, mine) {
   }
 }
 
+async function readSome(some, mine, reader, what) {   // a batch at a time, so that the page can be used meanwhile
+  current = reader
+  for (let i = 0; i < some.length && mine === round;) {
+    const batch = some.slice(i, i += some.length > 1 ? BATCH : 1)
+    await readBatch(batch, mine, reader)
+    if (batch.includes(shown) && mine === round) await show(shown, false)
+    if (i < some.length) say(`${i} of ${some.length} ${what} …`)
+    await new Promise(o => setTimeout(o))
+  }
+}
+
 async function readAll() {   // all that has not been read under this rule
   const mine = ++round
   for (const o of items) if (o.picture) o.error = undefined
-  if (!await ready.catch(() => null)) return   // the page says so
-  const start = performance.now()
-  let i = 0
-  while (i < items.length && mine === round) {
-    const batch = items.slice(i, i += items.length > 1 ? BATCH : 1)
-    await readBatch(batch, mine)
-    if (batch.includes(shown) && mine === round) await show(shown, false)
-    if (i < items.length) say(`${i} of ${items.length} read …`)
-    await new Promise(o => setTimeout(o))   // let the page draw, and be used
+  const reader = await ready.catch(() => null)
+  if (!reader) return   // the page says so
+  const start = performance.now(), told = FIELDS.some(o => at(o).value.trim()) || !at('alike').checked
+  const some = told || !canExpect(reader) ? [] : someOf(items)
+  await readSome(items, mine, reader, 'read')
+  if (some.length && mine === round) {
+    await readSome(some, mine, expecting(reader, some), 'read again')
+    if (mine === round) await readSome(items, mine, expecting(reader, some), 'read as of one kind')
   }
-  if (mine === round) say(summary((performance.now() - start) / 1000), items.every(o => o.error))
+  if (mine === round) say(summary((performance.now() - start) / 1000, some.length), items.every(o => o.error))
 }
 
-function summary(seconds) {
+function summary(seconds, alike) {
   const bad = items.filter(o => o.error).length, n = items.length - bad, failed = bad ? `, ${bad} not read` : ''
   if (items.length === 1) return `${items[0].name}: ${items[0].error ?? (items[0].text || 'no text found')}`
-  return `${n} pictures read${failed}; ${Math.round(items.length / seconds)} a second`
+  const how = alike ? ' as of one kind' : ''
+  return `${n} pictures read${how}${failed}; ${Math.round(items.length / seconds)} a second`
 }
 
 async function show(item, moveTo = true) {
@@ -109,8 +124,8 @@ async function show(item, moveTo = true) {
   item.row.classList.add('shown')
   at('closer').hidden = !item.picture || Boolean(item.error) || item.text === undefined
   if (at('closer').hidden) return
-  const reader = await ready, said = item.said ?? (await answer(reader, [item.picture]))[0]
-  const letters = await lettersOf(reader, item.picture, said, item.ids, known)
+  const said = item.said ?? (await answer(current, [item.picture]))[0]
+  const letters = await lettersOf(current, item.picture, said, item.ids, known)
   if (item !== shown) return
   showCloser(item, letters)
   if (moveTo) at('closer').focus()
@@ -119,7 +134,7 @@ async function show(item, moveTo = true) {
 // ------------------------------------------------------------ what is known of the texts
 
 async function changed() {
-  const fields = ['length', 'chars', 'pattern'].map(at), reader = await ready
+  const fields = FIELDS.map(at), reader = await ready
   fields.forEach(o => o.removeAttribute('aria-invalid'))
   at('known-error').textContent = ''
   try { known = rule(reader, Object.fromEntries(fields.map(o => [o.id, o.value.trim()]))) } catch (e) {
@@ -169,6 +184,7 @@ if (matchMedia('(max-width: 40rem)').matches) at('known-details').open = false
 try {
   const reader = await ready
   known = rule(reader, {})
+  at('of-one-kind').hidden = !canExpect(reader)
   say(items.length ? '' : 'Ready.')
   at('about').textContent = `The reader (${reader.arch}) knows ${reader.chars.length} characters: ${reader.chars.join('')}. `
     + `${(loaded / 1e6).toFixed(1)} MB were loaded; from now on this page needs no network.`

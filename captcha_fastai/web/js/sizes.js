@@ -8,6 +8,7 @@ export async function overSizes(reader, picture, said, ids, rule) {   // { ids, 
   for (const o of otherSizes(picture, reader)) all.push(...await answer(reader, [o]))
   for (const o of all.slice(1)) texts.push(await search(reader, o, rule).catch(() => null))   // no room there
   const p = text => all.reduce((sum, o) => sum + Math.min(1, Math.exp(ctcLogProb(o, text))), 0) / all.length
-  const each = texts.map(o => o ? p(o.ids) : 0), best = argmax(each)
+  const usual = reader.usual ?? (() => 1), each = texts.map(o => o ? p(o.ids) : 0)
+  const best = argmax(each.map((o, i) => o && o * usual(texts[i].ids)))
   return { ids: texts[best].ids, score: Math.log(each[best]) }
 }
