@@ -245,7 +245,7 @@ def test_files_a_zip_a_folder(page, tmp):
         'file,text,confidence\r\n\'=cmd,"\'-1,""",0.5000\r\n')
 
 def test_pictures_of_one_kind(free_width, tmp):
-    "Fifty and more tell of each other, as they do for the commands; not with the box unticked, or where a field is filled"
+    "Fifty and more tell of each other, as for the commands; not with the box unticked, or where a field is filled"
     page,one,folder = free_width,ExportedReader(free_width.out),tmp/'kind'
     style = random_style((12,7), fonts=captcha_fonts())
     files = save_captchas(54, folder, '0123456789', 4, style, 12)
