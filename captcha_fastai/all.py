@@ -81,12 +81,12 @@ from captcha_fastai.interpret import *
 from captcha_fastai.folds import *
 from captcha_fastai.trials import *
 from captcha_fastai.pages import *
-from captcha_fastai.label_errors import *
 from captcha_fastai.calibrate import *
 from captcha_fastai.tune import *
 from captcha_fastai.annotate import *
 from captcha_fastai.adapt import *
 from captcha_fastai.evidence import *
+from captcha_fastai.label_errors import *
 from captcha_fastai.plan import *
 from captcha_fastai.train import *
 from captcha_fastai.report import *

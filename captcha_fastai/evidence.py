@@ -3,7 +3,7 @@
 `look_before(job, start, pairs, others)` lets the reader that a training starts from read the labelled pictures and
 some of the others, and keeps what it is sure of. `characters_to_learn` names what these sure readings hold and no
 label does. `compare_after` says whether the trained reader reads any of it worse than the one that it started from.
-`cases_apart` finds out whether the labels tell small letters from capitals where the pictures do.
+`cases_apart` and `cases_together` find out whether the labels tell small letters from capitals where the pictures do.
 `overlooked` names what somebody with few labels may not have thought of.
 
 Docs: https://captcha-fastai.github.io/captcha_fastai/library/evidence.html.md"""
@@ -153,16 +153,28 @@ def cases_apart(
     apart = sum(any(a!=b and b.lower() in _shapes for a,b in zip(*o)) for o in pairs)
     return (apart,len(pairs)) if apart>=_few and apart>=len(pairs)/5 else (0,0)
 
+def cases_together(
+    start,        # Weights to start from; nothing is found out if `None`
+    arch,         # That they are of
+    files,        # Labelled pictures
+    texts,        # Their labels
+    log,          # Told if so
+    chars:str='', # Characters that labels may have, if they were given
+)->bool:
+    "Must small letters and capitals be taken for the same, since the labels do so and the pictures don't?"
+    if not start or not _one_case([chars or ''.join(texts)]): return False
+    try: reader = Reader.load(start, arch=arch)
+    except CaptchaError: return False   # what doesn't fit is told by who puts the weights into the model
+    apart,n = cases_apart(reader, files, texts)
+    if apart:
+        log(f"{apart} of {many(n, 'picture')} show letters in the case that no label has: small letters and capitals "
+            "are taken for the same")
+    return apart>0
+
 def take_cases_together(job, start):
     "Let a training take small letters and capitals for the same, if its labels do and the pictures don't"
-    if job.ignore_case or not start or not _one_case([job.vocab_chars or ''.join(job.texts)]): return
-    try: reader = Reader.load(start, arch=job.arch)
-    except CaptchaError: return   # what doesn't fit is told by who puts the weights into the model
-    apart,n = cases_apart(reader, [Path(job.root)/f for f in job.files], job.texts)
-    if not apart: return
-    job.ignore_case = True
-    job.log(f"{apart} of {many(n, 'picture')} show letters in the case that no label has: small letters and capitals "
-            "are taken for the same")
+    files = [Path(job.root)/f for f in job.files]
+    job.ignore_case = job.ignore_case or cases_together(start, job.arch, files, job.texts, job.log, job.vocab_chars)
 
 
 # %% ../nbs/library/evidence.ipynb #02c3fdf9

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from .core import CaptchaError, Vocab
 from .pictures import open_picture
+from .evidence import cases_together
 from .files import atomic_write
 from .labels import check_data, load_labels, odd_labels, portable, read_labels
 from .losses import TokenLoss
@@ -232,8 +233,9 @@ def _asked(report, reader, arch, folds, seed, ignore_case, epochs, log):
     if len(files)<2*folds:
         raise CaptchaError(f"{len(files)} pictures are too few for {folds} folds; give a reader to judge them, as "
                            "reader=pretrained, or fewer folds=")
-    groups = [o.digest for o in report.infos]
-    oof = out_of_fold(files, texts, groups, arch, folds, seed, ignore_case, epochs, log, start_for(arch, texts))
+    groups,start = [o.digest for o in report.infos],start_for(arch, texts)
+    ignore_case = ignore_case or cases_together(start, arch, files, texts, log)
+    oof = out_of_fold(files, texts, groups, arch, folds, seed, ignore_case, epochs, log, start)
     return oof.texts(),suspicion(oof, texts)
 
 # %% ../nbs/library/label_errors.ipynb #912820c2

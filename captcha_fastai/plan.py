@@ -25,6 +25,7 @@ from scipy.special import betaln, expit, gammaln
 
 from .core import CaptchaError
 from .pictures import picture_files
+from .evidence import cases_together
 from .files import atomic_write
 from .labels import check_data
 from .crnn import crnn_small
@@ -148,6 +149,7 @@ def learning_curve(
         keep = np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
         files,texts,groups = ([o[i] for i in keep] for o in (files, texts, groups))
         log(f"{most} of the {n} labels are used")
+    ignore_case = ignore_case or cases_together(start_for(arch, texts), arch, files, texts, log)
     args = arch, seed, ignore_case, epochs, log
     rows = [o for folds in (2,4) for o in _trained(files, texts, groups, folds, *args)]
     return fit_curve(pd.DataFrame(rows), n)

@@ -133,3 +133,20 @@ def test_names_are_escaped(drawn, reader, tmp_path):
 def test_a_table_of_corrections_may_be_empty(tmp_path):
     (tmp_path/'none.csv').write_text('file,text\n')
     assert read_corrections(tmp_path/'none.csv') == {}
+
+@pytest.mark.parametrize('small', [True, False])
+def test_labels_in_one_case_are_found_out(small, tmp_path, monkeypatch):
+    "Where labels fold case and pictures don't, captcha_check and captcha_plan train as captcha_train does, and say so"
+    from captcha_fastai import label_errors, plan
+    files,asked,lines = save_captchas(40, tmp_path/'drawn', 'adeghnqrABDEGHNQR', 4, seed=6),[],[]
+    texts = [f.stem.split('_')[0] for f in files]
+    data = write(tmp_path/'drawn'/'labels.csv', {f.name: t.lower() if small else t for f,t in zip(files, texts)})
+    class Stop(Exception): pass
+    def out_of_fold(*args, **kwargs):
+        asked.append(args[6])
+        raise Stop
+    for module,f in ((label_errors, find_label_errors), (plan, plan.learning_curve)):
+        monkeypatch.setattr(module, 'out_of_fold', out_of_fold)
+        with pytest.raises(Stop): f(data, log=lines.append)
+    assert asked==[small]*2
+    assert sum('are taken for the same' in str(o) for o in lines)==2*small
