@@ -3,8 +3,9 @@
 python benchmarks/plan.py --data FOLDER_OF_KINDS --labels 20 --then 100 --draws 2 --out FILE.csv
 
 A draw takes so many labels of a kind at random, estimates from them alone what `--then` labels would bring, then trains
-on so many, the first among them, and tests on all others. What is measured on so few has an interval of its own; it is
-told beside the estimate. Kinds whose characters the weights in the package don't know are left out."""
+on so many, the first among them, and tests on all others; labels in one case are found out as `captcha_train` does it.
+What is measured on so few has an interval of its own; it is told beside the estimate. Kinds whose characters the
+weights in the package don't know are left out."""
 import time
 from pathlib import Path
 
@@ -21,13 +22,15 @@ def trained_on(files, texts, rows, seed):
     import torch
     from captcha_fastai.core import Vocab
     from captcha_fastai.crnn import crnn_small
+    from captcha_fastai.evidence import cases_together
     from captcha_fastai.folds import Dealt
     from captcha_fastai.label_errors import _read_fold, start_for
     fold = np.zeros(len(files), dtype=int)
     fold[rows] = 1
     dealt = Dealt(files, files, np.array(texts, dtype=object), fold, None)
-    vocab = Vocab.from_labels(texts)
-    lp, loss = _read_fold(dealt, 0, crnn_small, vocab, start_for(crnn_small, texts), False, None, seed)
+    vocab, start = Vocab.from_labels(texts), start_for(crnn_small, texts)
+    together = cases_together(start, crnn_small, [files[i] for i in rows], [texts[i] for i in rows], log)
+    lp, loss = _read_fold(dealt, 0, crnn_small, vocab, start, together, None, seed)
     read = vocab.decode_batch(loss.decodes(torch.as_tensor(lp)))
     own = np.flatnonzero(fold == 0)
     return sum(read[k] == texts[i] for k, i in enumerate(own)), len(own)
