@@ -4,9 +4,9 @@ python benchmarks/label_errors.py --data FOLDER --share .02 --draws 3 --out FILE
 
 Each draw plants wrong labels in a share of the pictures: a third get another letter at random, a third the letter
 that is most likely confused with theirs, a third the label of another picture. Found are those that
-`find_label_errors` takes for worth a look; names that were wrong or doubtful before (`results/wrong_labels.csv`)
-count as neither. Beside it the ranking by loss alone: as many pictures as were found, those whose label is least
-probable; and, where `cleanlab` is installed, what its `find_label_issues` for tokens takes for worth a look, and as
+`find_label_errors` takes for worth a look; names that were wrong or doubtful before (`results/wrong_labels.csv`, and
+`wrong_labels_kinds.csv` for kinds) count as neither. Beside it the ranking by loss alone: as many pictures as were
+found, those whose label is least probable; and, where `cleanlab` is installed, what its `find_label_issues` for tokens takes for worth a look, and as
 many as were found by its score of texts. It is told each letter's classes, given the label's other letters, by the same
 models."""
 import random
@@ -42,9 +42,10 @@ def planted(texts, share, rng):
         if texts[a] != texts[b]: res[a], res[b] = (texts[b], 'swapped'), (texts[a], 'swapped')
     return res
 
-def known_doubtful():
-    file = RESULTS/'wrong_labels.csv'
-    return set(pd.read_csv(file).file) if file.exists() else set()
+def known_doubtful(data):
+    "Names of pictures whose label is known to be wrong or doubtful, of the real set or of a kind"
+    kinds = pd.read_csv(RESULTS/'wrong_labels_kinds.csv', dtype=str)
+    return set(kinds[kinds.kind==data].file) or set(pd.read_csv(RESULTS/'wrong_labels.csv').file)
 
 def by_cleanlab(oof, label_ids):
     "Positions of pictures in which cleanlab finds a wrong letter, and all positions, those of the lowest score first"
@@ -72,7 +73,7 @@ def compared(oof, label_ids, bad, neither, n):
     return row | dict(cleanlab_found=len(found), cleanlab_hits=len(found & set(bad)),
                       cleanlab_rank_hits=len(most(order) & set(bad)))
 
-def one_draw(files, texts, share, seed, folds, epochs):
+def one_draw(files, texts, share, seed, folds, epochs, doubtful):
     "Counts of one draw: planted, found, hits, by loss"
     import torch
     from captcha_fastai.label_errors import _trust, out_of_fold, start_for, suspicion
@@ -80,7 +81,7 @@ def one_draw(files, texts, share, seed, folds, epochs):
     from captcha_fastai.labels import scan_pictures
     bad = planted(texts, share, random.Random(seed))
     labels = [bad[i][0] if i in bad else t for i, t in enumerate(texts)]
-    neither = {i for i, f in enumerate(files) if Path(f).name in known_doubtful() and i not in bad}
+    neither = {i for i, f in enumerate(files) if Path(f).name in doubtful and i not in bad}
     start = time.perf_counter()
     oof = out_of_fold(files, labels, [o.digest for o in scan_pictures(files, 0)[0]], folds=folds, seed=seed,
                       epochs=epochs, log=log, start=start_for(crnn_small, labels))
@@ -119,7 +120,7 @@ def main():
     table = Table(a.out, columns)
     for seed in range(a.seed, a.seed+a.draws):
         if table.has(data=data.name, seed=seed, share=a.share): continue
-        row = one_draw(files, texts, a.share, seed, a.folds, a.epochs)
+        row = one_draw(files, texts, a.share, seed, a.folds, a.epochs, known_doubtful(data.name))
         table.add(data=data.name, epochs=a.epochs or '', **row)
         log(f"{data.name}, draw {seed}: {row}")
     df = table.rows()
