@@ -6,9 +6,9 @@ Each draw plants wrong labels in a share of the pictures: a third get another le
 that is most likely confused with theirs, a third the label of another picture. Found are those that
 `find_label_errors` takes for worth a look; names that were wrong or doubtful before (`results/wrong_labels.csv`, and
 `wrong_labels_kinds.csv` for kinds) count as neither. Beside it the ranking by loss alone: as many pictures as were
-found, those whose label is least probable; and, where `cleanlab` is installed, what its `find_label_issues` for tokens takes for worth a look, and as
-many as were found by its score of texts. It is told each letter's classes, given the label's other letters, by the same
-models."""
+found, those whose label is least probable; and, where `cleanlab` is installed, what its `find_label_issues` for
+tokens takes for worth a look, and as many as were found by its score of texts. It is told each letter's classes,
+given the label's other letters, by the same models."""
 import random
 import time
 from pathlib import Path
