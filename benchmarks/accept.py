@@ -63,7 +63,8 @@ def main():
         log(f'{kind}: {res}')
     if a.data:
         files,texts = labelled(folder_of(p, a.data))
-        row(Path(a.data).name, files, texts, len(files)//2)
+        key = dict(kind=Path(a.data).name, labels=len(files)//2)
+        if not table.has(**key, share=a.share, seed=a.seed): row(key['kind'], files, texts, key['labels'])
     else:
         for i in range(a.kinds):
             if table.has(kind=f'style {i}', labels=a.labels, share=a.share, seed=a.seed): continue
@@ -71,7 +72,7 @@ def main():
                 files = drawn(i, a.labels+a.pictures, Path(tmp)/'kind')
                 row(f'style {i}', files, [o.name.split('_')[0] for o in files], a.labels)
     df = table.rows()
-    df = df[(df.share==a.share)&df.kind.str.startswith('style ')]
+    df = df[(df.share==a.share)&(df.kind.str.startswith('style ')!=bool(a.data))]
     s = df[['n', 'right', 'answered', 'wrong']].astype(int).sum()
     log(f'{len(df)} kinds, {s.n} pictures: {percent(s.right, s.n)} read right; answered {s.answered/s.n:.1%}, of these '
         f'right {percent(s.answered-s.wrong, s.answered)}')

@@ -45,7 +45,7 @@ def expecting(self:Reader,
 def alike(self:Reader,
     pictures,            # What `read` takes, several of one kind
     most:int=500,        # Pictures to look at, about
-    rounds:int=2,        # Times to look
+    rounds:int=4,        # Times to look, at most
     **kwargs             # For `read`: what is known of the texts
 )->Reader:               # The same reader, but for what it expects
     "A reader for pictures of one kind: it expects the characters and lengths that it finds in them"

@@ -57,7 +57,8 @@ def _installed():
     specs = [o for o in map(find_spec, sorted(dirs)) if o and o.submodule_search_locations]
     folders = [Path(d) for o in specs for d in o.submodule_search_locations]
     folders.append(Path(matplotlib.get_data_path())/'fonts'/'ttf')
-    return {f.stem:f for d in folders for f in sorted(d.rglob('*.ttf'))}
+    files = {f.stem:f for d in folders for f in sorted(d.rglob('*.ttf'))}
+    return {k:f for k,f in files.items() if not k.startswith('LastResort')}   # its letters only say what is missing
 
 def _of_folder(d):
     "Font files in the folder `d`, and below"

@@ -154,7 +154,7 @@ def cases_apart(
     return (apart,len(pairs)) if apart>=_few and apart>=len(pairs)/5 else (0,0)
 
 def cases_together(
-    start,        # Weights to start from; nothing is found out if `None`
+    start,        # Weights to start from, or a `Reader`; nothing is found out if `None`
     arch,         # That they are of
     files,        # Labelled pictures
     texts,        # Their labels
@@ -163,7 +163,7 @@ def cases_together(
 )->bool:
     "Must small letters and capitals be taken for the same, since the labels do so and the pictures don't?"
     if not start or not _one_case([chars or ''.join(texts)]): return False
-    try: reader = Reader.load(start, arch=arch)
+    try: reader = start if hasattr(start, 'read') else Reader.load(start, arch=arch)
     except CaptchaError: return False   # what doesn't fit is told by who puts the weights into the model
     apart,n = cases_apart(reader, files, texts)
     if apart:

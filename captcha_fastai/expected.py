@@ -95,7 +95,7 @@ def look(
     reader,         # Has `read`, and `expecting`
     pictures,       # What `read` takes, several of one kind
     most:int=500,   # Pictures to look at, about
-    rounds:int=2,   # Times to look
+    rounds:int=4,   # Times to look, at most: it ends where a look finds what the last one did
     **kwargs        # For `read`: what is known of the texts
 ):                  # A reader like it that expects what it finds in them
     "A reader for pictures of one kind"
@@ -103,9 +103,12 @@ def look(
     check_expects(reader)
     pictures,res = [pictures] if one_picture(pictures) else list(pictures),reader
     some = some_of(lambda: pictures, most)
+    last = None
     for _ in range(rounds):
         readings = res.read(some, **dict(skip_bad=True) | kwargs)
-        res = reader.expecting(Expected.of(readings))
+        texts = [o.text for o in readings]
+        if texts==last: break
+        res,last = reader.expecting(Expected.of(readings)),texts
     return res
 
 

@@ -188,7 +188,7 @@ class ExportedReader:
     def alike(self,
         pictures,        # What `read` takes, several of one kind
         most:int=500,    # Pictures to look at, about
-        rounds:int=2,    # Times to look
+        rounds:int=4,    # Times to look, at most
         **kwargs         # For `read`: what is known of the texts
     ):                   # The same reader, but for what it expects
         "A reader for pictures of one kind, as `Reader.alike`"

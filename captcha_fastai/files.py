@@ -27,6 +27,7 @@ import shutil
 import stat
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
+from itertools import chain, islice
 from pathlib import Path
 
 from .core import CaptchaError
@@ -61,7 +62,7 @@ def atomic_write(
 # %% ../nbs/library/files.ipynb #b2c1d002
 not_in_names = set('/\\:*?"<>|_.') | set(map(chr, range(32)))  # not in a file name anywhere, or with a meaning there
 
-def _new_folder(out, chars):
+def check_new_folder(out, chars):
     "Refuse a folder that holds something, and characters that have a meaning in file names"
     if bad := ', '.join(map(repr, sorted(not_in_names & set(chars)))):
         raise CaptchaError(f"{bad} cannot be part of a label in a file name: leave it out of chars")
@@ -75,12 +76,14 @@ def save_pairs(
     chars:str,       # all characters that may occur
 )->list:             # the paths written, in order
     "Write pictures as `out/{text}_{i:04d}.png`, all or none; `CaptchaError` as `save_captchas`"
-    _new_folder(out, chars)
+    check_new_folder(out, chars)
+    pairs = iter(pairs)
+    first = list(islice(pairs, 1))   # what can't be drawn is refused before a folder is made
     digits,new = max(4, len(str(n-1))),not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     res = []
     try:
-        for i,(text,im) in enumerate(pairs):
+        for i,(text,im) in enumerate(chain(first, pairs)):
             res.append(out/f'{text}_{i:0{digits}d}.png')
             with named_oserror(res[-1]): im.save(res[-1])
     except BaseException:   # a text that doesn't fit, a full disk, a stop: the same call draws the same again

@@ -17,7 +17,7 @@ __all__ = ['find_label_errors']
 
 # %% ../nbs/library/label_errors.ipynb #eaa0bee6
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from csv import writer
 from html import escape
 from pathlib import Path
@@ -214,14 +214,21 @@ def _by_reader(files, texts, reader, ignore_case):
     chars,known = ''.join(sorted(set(''.join(texts)) & set(reader.vocab.chars))),len(texts)>=30   # fewer don't hold all
     if ignore_case: chars = ''.join(c for c in reader.vocab.chars if {c.lower(),c.upper()} & set(chars.lower()+chars))
     readings = reader.read(files, details=True, constraint=reader.constraint(chars=chars) if known else None)
-    doubt = []
+    said = _in_their_case(texts) if ignore_case else str
+    read,doubt = [],[]
     for o,t in zip(readings, texts):
-        each = dict(o.n_best)
-        mine = each.get(o.text, 0.)/max(sum(each.values()), 1e-12)   # among texts of the characters that labels hold
-        label = each.get(t, 0.)/max(sum(each.values()), 1e-12)
-        same = o.text.lower()==t.lower() if ignore_case else o.text==t
-        doubt.append(0. if same else _doubt(mine, label))
-    return [t if d==0 else o.text for o,t,d in zip(readings, texts, doubt)],np.array(doubt)
+        each = Counter()
+        for text,p in o.n_best: each[said(text)] += p   # among texts of the characters that labels hold
+        best = max(each, key=each.get, default=said(o.text))
+        mine,label = (each[text]/max(each.total(), 1e-12) for text in (best, said(t)))
+        doubt.append(0. if best==said(t) else _doubt(mine, label))
+        read.append(t if best==said(t) else best)
+    return read,np.array(doubt)
+
+def _in_their_case(texts):
+    "Makes a text one of small letters or of capitals, as most letters of these are"
+    letters = [c for t in texts for c in t if c.lower()!=c.upper()]
+    return str.upper if sum(c.isupper() for c in letters)>len(letters)/2 else str.lower
 
 def _asked(report, reader, arch, folds, seed, ignore_case, epochs, log):
     "What was read in each picture, and the suspicion against its label"
@@ -229,7 +236,8 @@ def _asked(report, reader, arch, folds, seed, ignore_case, epochs, log):
     if reader is None and isinstance(arch.loss(), TokenLoss):
         raise CaptchaError(f"{arch.__name__} writes one character after the other, and can't say how probable a label "
                            "is beside what it reads; take another arch=, or give a reader=")
-    if reader is not None: return _by_reader(files, texts, reader, ignore_case)
+    if reader is not None:
+        return _by_reader(files, texts, reader, ignore_case or cases_together(reader, arch, files, texts, log))
     if len(files)<2*folds:
         raise CaptchaError(f"{len(files)} pictures are too few for {folds} folds; give a reader to judge them, as "
                            "reader=pretrained, or fewer folds=")

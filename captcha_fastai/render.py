@@ -35,7 +35,7 @@ from PIL import Image
 from .atlas import BORDER, GlyphAtlas, font_files
 from .clutter import change_letters, draw_clutter, draw_paper, noise, slots_of, wear
 from .core import CaptchaError
-from .files import save_pairs
+from .files import check_new_folder, save_pairs
 from .looks import FAMILIES, all_knobs, colours, random_looks
 
 # %% ../nbs/library/render.ipynb #c0cd0251
@@ -425,25 +425,24 @@ def random_batch(
     return Captchas(pictures, texts, found, [names[i] for i in which.tolist()])
 
 # %% ../nbs/library/render.ipynb #a1d0f5b3
-def drawn_looks(
-    n:int,               # How many
-    chars:str=None,      # As in `random_batch`, like the rest
-    lengths:tuple=(4,6),
-    families:list=None,
-    seed:int=0,
-    size:tuple=(50,200),
-    atlas:GlyphAtlas=None,
-    channels:int=3,
-):
-    "Yield `n` pairs of a text and a picture in a random look; picture `i` depends on `seed` and `i` alone"
+def drawn_looks(n, chars=ALNUM, lengths=(4,6), seed=0, atlas=None):
+    "Yield `n` pairs of a text and a picture of 50 by 200 in a random look; picture `i` depends on `seed` and `i` alone"
     for first in range(0, n, 64):
-        b = random_batch(64, size, chars, lengths, seed*2**24+first, atlas, channels, families, boxes=False)
-        pictures = b.pictures.squeeze(1).numpy() if channels==1 else b.pictures.permute(0, 2, 3, 1).numpy()
-        yield from zip(b.texts[:n-first], map(Image.fromarray, pictures))
+        own = int(np.random.SeedSequence([seed,first]).generate_state(1)[0])   # torch takes 32 bits of a seed
+        b = random_batch(64, (50,200), chars, lengths, own, atlas, 3, boxes=False)
+        yield from zip(b.texts[:n-first], map(Image.fromarray, b.pictures.permute(0, 2, 3, 1).numpy()))
+
+def _atlas_with(chars):
+    "The atlas of the installed fonts, with these characters as well; refuses those that no font has"
+    atlas = installed_atlas()
+    if set(chars)-set(atlas.chars): atlas = GlyphAtlas.build(chars=atlas.chars+chars)
+    having = dict(zip(atlas.chars, _fonts_of(atlas)[3].tolist()))
+    if bad := [c for c in chars if not having[c]]:
+        raise CaptchaError(f'no installed font has a glyph for {bad[0]!r}: leave it out, or install a font package')
+    return atlas
 
 def save_looks(n, out, chars=ALNUM, length=(4,6), seed=42):
     "Write `n` captchas, each in a look of its own; as `synth.save_captchas`"
     lengths = length if isinstance(length, tuple) else (length,length)
-    atlas = installed_atlas()
-    if set(chars)-set(atlas.chars): atlas = GlyphAtlas.build(chars=chars)
-    return save_pairs(drawn_looks(n, chars, lengths, seed=seed, atlas=atlas), n, Path(out), chars)
+    check_new_folder(Path(out), chars)
+    return save_pairs(drawn_looks(n, chars, lengths, seed, _atlas_with(chars)), n, Path(out), chars)

@@ -252,7 +252,7 @@ OPTIONS = {
     },
     ('captcha_draw', '2', '--out', 'NEW', '--style', 'any'):{
         '--length':{'999':'cannot be read in 200 pixels'},
-        '--chars':{'':'chars is empty', '/':'cannot be part of a label'},
+        '--chars':{'':'chars is empty', '/':'cannot be part of a label', '漢':'no installed font'},
         '--out':{'{good}':'not an empty folder'},
     },
     ('captcha_train', '{good}', '--out', 'NEW', '--draw', '2'):{

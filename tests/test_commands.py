@@ -52,14 +52,26 @@ def world(tmp_path_factory):
     return tmp, drawn, trained
 
 def test_draw_any(tmp_path):
-    "Each captcha in a look of its own; the first are the same, however many there are; signs that are not Latin too"
+    "Each captcha in a look of its own; the first are the same, however many there are; letters that are not Latin too"
     for n in (3, 70):
-        res = run('captcha_draw', n, '--out', tmp_path/str(n), '--style', 'any', '--chars', '2bж', '--length', '3-5')
+        res = run('captcha_draw', n, '--out', tmp_path/str(n), '--style', 'any', '--chars', '2bx', '--length', '3-5')
         assert res.returncode==0 and f'{n} captchas' in res.stdout, res.stderr
     few,many = (sorted((tmp_path/str(n)).iterdir(), key=lambda o: o.stem[-4:]) for n in (3, 70))
     assert len(many)==70 and {len(o.stem)-5 for o in many}=={3, 4, 5}
     assert [o.name for o in few]==[o.name for o in many[:3]]
     assert all(a.read_bytes()==b.read_bytes() for a,b in zip(few, many))
+    assert run('captcha_draw', 3, '--out', tmp_path/'other', '--style', 'any', '--seed', 42+256).returncode==0
+    assert run('captcha_draw', 3, '--out', tmp_path/'same', '--style', 'any').returncode==0
+    other,same = ({o.name for o in (tmp_path/d).iterdir()} for d in ('other', 'same'))
+    assert not other & same
+    assert run('captcha_draw', 3, '--out', tmp_path/'signs', '--style', 'any', '--chars', '2ж').returncode==0
+
+@pytest.mark.parametrize('style', ['any', 'classic'])
+def test_what_cannot_be_drawn_leaves_nothing(style, tmp_path):
+    for more in (('--length', 99), ('--chars', '漢')):
+        res = run('captcha_draw', 2, '--out', tmp_path/'a'/'b', '--style', style, *more)
+        assert res.returncode==2 and len(res.stderr.splitlines())==1, res.stderr
+        assert not (tmp_path/'a').exists()
 
 def test_draw_and_train(world):
     tmp,drawn,trained = world

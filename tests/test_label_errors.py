@@ -150,3 +150,16 @@ def test_labels_in_one_case_are_found_out(small, tmp_path, monkeypatch):
         with pytest.raises(Stop): f(data, log=lines.append)
     assert asked==[small]*2
     assert sum('are taken for the same' in str(o) for o in lines)==2*small
+
+@pytest.mark.parametrize('case', [str.lower, str.upper])
+def test_a_reader_minds_labels_in_one_case(case, tmp_path, reader):
+    "Right labels in one case are not taken for wrong ones, and what is proposed is in that case"
+    files = save_captchas(30, tmp_path/'drawn', 'abdeghnqrtABDEGHNQRT', 4, seed=3)
+    labels = {f.name: case(f.stem.split('_')[0]) for f in files}
+    wrong = files[4].name
+    labels[wrong] = case('qq')+labels[wrong][2:]
+    lines = []
+    found = find_label_errors(write(tmp_path/'drawn'/'labels.csv', labels), reader, log=lines.append)
+    assert any('are taken for the same' in str(o) for o in lines)
+    assert wrong in set(found.file) and len(found)<=4
+    assert all(o==case(o) for o in found.proposed)

@@ -267,6 +267,11 @@ def test_pictures_of_one_kind(free_width, tmp):
     assert [o for o in shown()]==[o.text for o in one.read(files, constraint=one.constraint(4))]
     page.open()
     assert '49 pictures read; ' in page.give(*files[:49])
+    page.chrome.choose('#files', *files)
+    page.chrome.wait("/ of 103 read/.test(document.getElementById('status').textContent)")
+    page.js("document.getElementById('clear').click()")
+    page.js("new Promise(o => setTimeout(o, 1500))")
+    assert page.status()=='Ready.'
 
 def test_a_dropped_folder(page, tmp):
     page.open()

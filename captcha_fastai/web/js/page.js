@@ -10,7 +10,7 @@ import { rule } from './rules.js'
 import { overSizes } from './sizes.js'
 import { csv, download, fillRow, newRow } from './table.js'
 
-const at = id => document.getElementById(id), BATCH = 4, FIELDS = ['length', 'chars', 'pattern']
+const at = id => document.getElementById(id), BATCH = 4, LOOKS = 4, FIELDS = ['length', 'chars', 'pattern']
 const say = (text, wrong = false) => {
   at('status').textContent = text
   at('status').classList.toggle('wrong', wrong)
@@ -25,7 +25,7 @@ export async function readBlobs(blobs, rule) {   // { text, confidence, ids, sai
   const reader = await ready, res = []
   const open = async o => ({ picture: modelPixels(await openPicture(o), reader) })
   for (const o of blobs) res.push(await open(o).catch(error => ({ error })))
-  return readOpened(await ready, res, rule)
+  return readOpened(reader, res, rule)
 }
 
 async function readOpened(reader, opened, rule) {
@@ -91,9 +91,21 @@ async function readSome(some, mine, reader, what) {   // a batch at a time, so t
     const batch = some.slice(i, i += some.length > 1 ? BATCH : 1)
     await readBatch(batch, mine, reader)
     if (batch.includes(shown) && mine === round) await show(shown, false)
-    if (i < some.length) say(`${i} of ${some.length} ${what} …`)
+    if (i < some.length && mine === round) say(`${i} of ${some.length} ${what} …`)
     await new Promise(o => setTimeout(o))
   }
+}
+
+async function look(reader, some, mine) {   // until they are read as the last time, as `expected.look` does
+  let last, kind = reader
+  for (let i = 0; i < LOOKS && mine === round; i++) {
+    if (i) await readSome(some, mine, kind, 'read again')
+    const texts = some.map(o => o.text).join('\n')
+    if (texts === last) break
+    last = texts
+    kind = expecting(reader, some)
+  }
+  return kind
 }
 
 async function readAll() {   // all that has not been read under this rule
@@ -105,8 +117,8 @@ async function readAll() {   // all that has not been read under this rule
   const some = told || !canExpect(reader) ? [] : someOf(items)
   await readSome(items, mine, reader, 'read')
   if (some.length && mine === round) {
-    await readSome(some, mine, expecting(reader, some), 'read again')
-    if (mine === round) await readSome(items, mine, expecting(reader, some), 'read as of one kind')
+    const kind = await look(reader, some, mine)
+    if (mine === round) await readSome(items, mine, kind, 'read as of one kind')
   }
   if (mine === round) say(summary((performance.now() - start) / 1000, some.length), items.every(o => o.error))
 }
