@@ -286,7 +286,7 @@ def export_reader(
 
 # %% ../nbs/library/portable.ipynb #5c4c7398
 SURE,ALIKE = .5,.995   # a reading that counts as sure; the share of them that must stay
-LEVEL = .5             # nats: two classes nearer than this in some column, and the picture is looked at again
+LEVEL = .75            # nats: two classes nearer than this in some column, and the picture is looked at again
 
 def _calibration(reader, n=256, bs=16):
     "Batches of drawn pictures, other ones than those that texts are compared on"
