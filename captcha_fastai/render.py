@@ -410,7 +410,7 @@ def random_batch(
     lo,hi = lengths
     if not 1<=lo<=hi: raise CaptchaError(f'lengths={lengths}: a pair (lo, hi) of numbers from 1')
     if hi*5>size[1]:
-        raise CaptchaError(f'{hi} letters cannot be read in {size[1]} pixels: shorten lengths, or widen size')
+        raise CaptchaError(f'{hi} letters cannot be read in {size[1]} pixels: ask for shorter texts, or wider pictures')
     if bad := set(families or ())-set(FAMILIES):
         raise CaptchaError(f"unknown family {min(bad)!r}: choose from {', '.join(FAMILIES)}")
     names,chars = list(families or FAMILIES),ALNUM if chars is None else chars
