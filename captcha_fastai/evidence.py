@@ -163,7 +163,7 @@ def cases_together(
 )->bool:
     "Must small letters and capitals be taken for the same, since the labels do so and the pictures don't?"
     if not start or not _one_case([chars or ''.join(texts)]): return False
-    try: reader = start if hasattr(start, 'read') else Reader.load(start, arch=arch)
+    try: reader = Reader.load(start, arch=arch) if isinstance(start, (str,Path)) else start
     except CaptchaError: return False   # what doesn't fit is told by who puts the weights into the model
     apart,n = cases_apart(reader, files, texts)
     if apart:

@@ -22,42 +22,29 @@ import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from .atlas import font_files
 from .core import CaptchaError, drawing_order
 from .files import save_pairs
-
-# %% ../nbs/library/synth.ipynb #8f03b329
-FONT_DIR = Path(matplotlib.get_data_path())/'fonts'/'ttf'
-
-@lru_cache(None)
-def _font_files():
-    "Name to file: matplotlib's fonts and those of installed font packages"
-    dirs = {o.value.split(':')[0].split('.')[0] for o in entry_points(group='fonts_ttf')}
-    specs = [o for o in map(find_spec, sorted(dirs)) if o and o.submodule_search_locations]
-    files = [f for o in specs for d in o.submodule_search_locations for f in sorted(Path(d).rglob('*.ttf'))]
-    return {f.stem:f for f in (*files, *FONT_DIR.glob('*.ttf'))}   # matplotlib's own win
 
 # %% ../nbs/library/synth.ipynb #3c1f90ab
 def captcha_fonts(
     pattern:str='DejaVu*', # glob pattern for the names; `'*'`: all, those of installed font packages too
 )->list:                   # names that `CaptchaStyle.fonts` accepts, sorted
     "Names of the fonts that come with matplotlib, or with an installed font package"
-    return sorted(o for o in _font_files() if fnmatchcase(o, pattern) and not o.endswith('Display'))
+    return sorted(o for o in font_files() if fnmatchcase(o, pattern) and not o.endswith('Display'))
 
 # %% ../nbs/library/synth.ipynb #aab488e7
 @lru_cache(None)
 def _font_file(name):
     "The file of font `name`"
-    if name in _font_files(): return str(_font_files()[name])
+    if name in font_files(): return str(font_files()[name])
     raise CaptchaError(f"no font {name!r}: choose from {', '.join(captcha_fonts())}, "
                        "another of captcha_fonts('*'), or install its package")
 

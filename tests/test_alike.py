@@ -1,13 +1,16 @@
 "Pictures of one kind tell of each other: more is read right, nothing is forbidden; commands read what Python does"
 import csv
+import inspect
 import json
 import random
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from captcha_fastai import bulk
+from captcha_fastai import bulk, expected
 from captcha_fastai.expected import Expected, of_one_kind, some_of
 from captcha_fastai.all import CaptchaError, Reader
 from captcha_fastai.styles import random_style
@@ -279,3 +282,14 @@ def test_who_labels_is_proposed_more(world, tmp_path):
     digits = reader.constraint(chars='0123456789')
     assert proposed(files, constraint=digits)==[o.text for o in reader.read(files, constraint=digits)]
     assert proposed(files[:20])==[o.text for o in reader.read(files[:20])]
+
+def test_the_page_counts_by_the_same_numbers():
+    "What is typed twice, in Python and for the page, is the same"
+    folder = Path(expected.__file__).parent/'web'/'js'
+    js,page = ((folder/f'{o}.js').read_text(encoding='utf-8') for o in ('expected', 'page'))
+    said = {k:float(v) for k,v in re.findall(r'\b([A-Z]+) = (-?[\d.]+)', js)}
+    names = dict(FEW='_few', ENOUGH='_enough', RARE='_rare', COMMON='_common', CLEAR='_clear', MANY='_many',
+                 TAUGHT='_taught')
+    assert {k:said[k] for k in names}=={k:getattr(expected, v) for k,v in names.items()}
+    defaults = {k:o.default for k,o in inspect.signature(expected.look).parameters.items()}
+    assert (said['MOST'], int(re.search(r'LOOKS = (\d+)', page)[1]))==(defaults['most'], defaults['rounds'])
